@@ -1,0 +1,76 @@
+//! A failed build in the user's words: the place in the Dockerfile, the cause, what to do.
+
+use bld_executor::ExecuteError;
+use bld_executor::image::ImagesError;
+use bld_parser::diagnostic::Diagnostic;
+use bld_solver::lower::LowerError;
+use bld_solver::lower::Plan;
+use bld_solver::solve::SolveError;
+
+use crate::error::CommandError;
+use crate::error::causes;
+use crate::ui::excerpt::Quoted;
+use crate::ui::plain::Plain;
+use crate::ui::plain::write_line;
+
+/// Shows where a step failed and why.
+pub(super) fn explain(
+    error: &SolveError<ExecuteError>,
+    plan: &Plan,
+    quoted: &Quoted<'_>,
+    reporter: &Plain,
+) -> CommandError {
+    let vertex = error.vertex();
+    let cause = match error {
+        SolveError::Step { source, .. } | SolveError::Digest { source, .. } | SolveError::Cache { source, .. } => source,
+    };
+    let tail = reporter.tail(vertex);
+    if !tail.is_empty() {
+        write_line(&format!("------\n > {}", crate::ui::sanitize(&plan.graph.vertex(vertex).name)));
+        for line in &tail {
+            write_line(line);
+        }
+        write_line("------");
+    }
+    let span = plan.graph.vertex(vertex).span;
+    let place = span.map(|span| {
+        write_line(quoted.excerpt(span, false).trim_end());
+        format!("{}: ", quoted.place(span))
+    });
+    let mut message = format!("{}{cause}", place.unwrap_or_default());
+    for further in causes(cause) {
+        message = format!("{message}: {further}");
+    }
+    let failed = CommandError::failed(message);
+    match hint(cause) {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}
+
+fn hint(error: &ExecuteError) -> Option<String> {
+    match error {
+        ExecuteError::Copy(error) => error.hint(),
+        ExecuteError::Passwd(error) => error.hint(),
+        ExecuteError::Shared(error) => hint(error),
+        ExecuteError::ExitStatus { code: 127, .. } => {
+            Some("status 127 mostly means that a command was not found in the image".to_owned())
+        }
+        ExecuteError::ExitStatus { code: 126, .. } => {
+            Some("status 126 mostly means that a file is not executable".to_owned())
+        }
+        ExecuteError::Network { .. } => Some("`--network host` uses the host's network".to_owned()),
+        _ => None,
+    }
+}
+
+/// A lowering error as a finding, with what can be done about a missing image.
+pub(super) fn with_image_hint(error: &LowerError<ImagesError>) -> Diagnostic {
+    let mut diagnostic = error.diagnostic();
+    if let LowerError::Source { source, .. } = error
+        && diagnostic.hint.is_none()
+    {
+        diagnostic.hint = source.hint();
+    }
+    diagnostic
+}

@@ -1,0 +1,292 @@
+//! From flags to requests: everything that needs the environment or the file system is resolved here, once.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::path::PathBuf;
+
+use bld_executor::image::named::NamedContext;
+use bld_executor::worker::NetworkPolicy;
+use bld_oci::compression::Compression;
+use bld_oci::platform::Platform;
+use bld_oci::reference::Reference;
+use bld_solver::lower::LowerRequest;
+use bld_solver::op::NetworkMode;
+
+use crate::args::BuildArgs;
+use crate::args::Network;
+use crate::args::Progress;
+use crate::commands::outputs::Output;
+use crate::environment;
+use crate::error::CommandError;
+
+/// Host name of RUN steps, as BuildKit's.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// A build, resolved.
+#[derive(Debug)]
+pub(super) struct BuildRequest {
+    /// The context directory.
+    pub(super) context: PathBuf,
+    /// The Dockerfile.
+    pub(super) dockerfile: DockerfilePath,
+    /// Names for the local store.
+    pub(super) tags: Vec<Reference>,
+    /// Where else the result goes.
+    pub(super) outputs: Vec<Output>,
+    /// `--build-context`.
+    pub(super) named: BTreeMap<String, NamedContext>,
+    /// What lowering needs.
+    pub(super) lower: LowerRequest,
+    /// Network of RUN steps.
+    pub(super) network: NetworkPolicy,
+    /// How many steps at once.
+    pub(super) jobs: Option<NonZeroUsize>,
+    /// Layer compression.
+    pub(super) compression: Compression,
+    /// `--iidfile`.
+    pub(super) iidfile: Option<PathBuf>,
+    /// Print nothing but the digest.
+    pub(super) quiet: bool,
+}
+
+/// Which Dockerfile.
+#[derive(Debug, Clone)]
+pub(super) enum DockerfilePath {
+    /// `Dockerfile`, or else `dockerfile`, in the context.
+    Default,
+    /// `--file`: the path as typed, and resolved.
+    Given(PathBuf, PathBuf),
+}
+
+/// Resolves the flags.
+pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
+    let context = context_directory(&args.context)?;
+    let dockerfile = match &args.file {
+        None => DockerfilePath::Default,
+        Some(path) if path == Path::new("-") => {
+            return Err(CommandError::usage("a Dockerfile on standard input (`-f -`) is not supported yet"));
+        }
+        Some(path) => DockerfilePath::Given(path.clone(), environment::absolute(path)?),
+    };
+    let host = environment::host_platform();
+    let platform = match args.platform.as_deref() {
+        None => host.clone(),
+        Some(list) if list.contains(',') => {
+            return Err(CommandError::usage("several platforms in one build are not supported yet"));
+        }
+        Some(text) => Platform::parse(text, &host).map_err(|error| CommandError::usage(error.to_string()))?,
+    };
+    let outputs = args.outputs.iter().map(|text| Output::parse(text)?.resolved(&environment::absolute));
+    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+    if outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
+        return Err(CommandError::usage("only one output can go to standard output"));
+    }
+    let mut lower = plain_request(&platform);
+    lower.target.clone_from(&args.target);
+    lower.build_args = build_args(&args.build_args)?;
+    lower.source_date_epoch = match lower.build_args.get("SOURCE_DATE_EPOCH") {
+        Some(_) => None,
+        None => environment::source_date_epoch()?,
+    };
+    lower.labels = pairs("--label", &args.labels)?;
+    lower.no_cache = args.no_cache;
+    lower.no_cache_filter.clone_from(&args.no_cache_filter);
+    lower.network = if args.network == Network::None { NetworkMode::None } else { NetworkMode::Default };
+    lower.allow_host_network = args.network == Network::Host;
+    lower.extra_hosts = extra_hosts(&args.add_hosts)?;
+    lower.shm_size = args.shm_size.as_deref().map(bytes).transpose()?;
+    Ok(BuildRequest {
+        context,
+        dockerfile,
+        tags: args.tags.iter().map(|tag| crate::reference::parse(tag)).collect::<Result<_, _>>()?,
+        outputs,
+        named: named_contexts(&args.build_contexts)?,
+        lower,
+        network: match args.network {
+            Network::Default | Network::None => NetworkPolicy::PrivateOrHost,
+            Network::Private => NetworkPolicy::Private,
+            Network::Host => NetworkPolicy::Host,
+        },
+        jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)),
+        compression: compression(&args.compression)?,
+        iidfile: args.iidfile.as_deref().map(environment::absolute).transpose()?,
+        quiet: args.quiet || args.progress == Progress::Quiet,
+    })
+}
+
+/// A request without any wish.
+pub(in crate::commands) fn plain_request(platform: &Platform) -> LowerRequest {
+    LowerRequest {
+        target: None,
+        build_args: BTreeMap::new(),
+        platform: platform.clone(),
+        build_platform: environment::host_platform(),
+        source_date_epoch: None,
+        labels: Vec::new(),
+        no_cache: false,
+        no_cache_filter: Vec::new(),
+        network: NetworkMode::Default,
+        allow_host_network: false,
+        hostname: HOSTNAME.to_owned(),
+        extra_hosts: Vec::new(),
+        shm_size: None,
+    }
+}
+
+fn context_directory(path: &Path) -> Result<PathBuf, CommandError> {
+    let shown = path.display();
+    let text = path.to_string_lossy();
+    if text == "-" {
+        return Err(CommandError::usage("a build context on standard input (`-`) is not supported yet"));
+    }
+    if ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| text.starts_with(prefix)) {
+        return Err(CommandError::usage(format!("the build context `{shown}` is a URL: that is not supported yet")));
+    }
+    let resolved = environment::absolute(path)?;
+    match std::fs::metadata(&resolved) {
+        Ok(status) if status.is_dir() => Ok(resolved),
+        Ok(_) => Err(CommandError::failed(format!("the build context `{shown}` is not a directory"))
+            .hint(format!("to build the Dockerfile `{shown}`, write `bld build -f {shown} DIRECTORY`"))),
+        Err(error) => Err(CommandError::failed(format!("cannot open the build context `{shown}`: {error}"))),
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` for the value of the environment; a name that is not set there is left out, as docker does.
+fn build_args(texts: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
+    let mut out = BTreeMap::new();
+    for text in texts {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text.as_str(), environment::variable(text)),
+        };
+        if name.is_empty() {
+            return Err(CommandError::usage(format!("`--build-arg {text}` has no name")));
+        }
+        if let Some(value) = value {
+            out.insert(name.to_owned(), value);
+        }
+    }
+    Ok(out)
+}
+
+fn pairs(flag: &str, texts: &[String]) -> Result<Vec<(String, String)>, CommandError> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        None if !text.is_empty() => Ok((text.clone(), String::new())),
+        _ => Err(CommandError::usage(format!("`{flag} {text}` is not of the form NAME=VALUE"))),
+    };
+    texts.iter().map(pair).collect()
+}
+
+/// `name:ip` or `name=ip`; an IPv6 address may stand in brackets.
+fn extra_hosts(texts: &[String]) -> Result<Vec<(String, String)>, CommandError> {
+    let host = |text: &String| {
+        let refuse = || CommandError::usage(format!("`--add-host {text}` is not of the form NAME:IP"));
+        let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(refuse)?;
+        let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
+        let valid = address.parse::<std::net::IpAddr>().is_ok() && !name.is_empty() && !name.contains(char::is_whitespace);
+        if valid { Ok((name.to_owned(), address.to_owned())) } else { Err(refuse()) }
+    };
+    texts.iter().map(host).collect()
+}
+
+fn named_contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>, CommandError> {
+    let mut out = BTreeMap::new();
+    for text in texts {
+        let (name, value) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| CommandError::usage(format!("`--build-context {text}` is not of the form NAME=SOURCE")))?;
+        if ["context", "scratch"].contains(&name.to_ascii_lowercase().as_str()) {
+            return Err(CommandError::usage(format!("`--build-context {text}`: the name `{name}` is reserved")));
+        }
+        let exists = |path: &str| Path::new(path).exists();
+        let context = NamedContext::parse(value, &exists).map_err(|error| CommandError::usage(error.to_string()))?;
+        let context = match context {
+            NamedContext::Directory(path) => {
+                let resolved = environment::absolute(&path)?;
+                if !resolved.is_dir() {
+                    return Err(CommandError::failed(format!(
+                        "`--build-context {text}`: `{}` is not a directory",
+                        path.display()
+                    ))
+                    .hint("an image is written docker-image://NAME, oci-layout://DIR, oci-archive:FILE or docker-archive:FILE"));
+                }
+                NamedContext::Directory(resolved)
+            }
+            NamedContext::OciLayout { directory, image } => {
+                NamedContext::OciLayout { directory: environment::absolute(&directory)?, image }
+            }
+            NamedContext::Archive { file, image } => NamedContext::Archive { file: environment::absolute(&file)?, image },
+            NamedContext::Image(reference) => NamedContext::Image(reference),
+        };
+        out.insert(name.to_owned(), context);
+    }
+    Ok(out)
+}
+
+/// `none`, `gzip`, `gzip:9`, `zstd`, `zstd:3`.
+fn compression(text: &str) -> Result<Compression, CommandError> {
+    let (algorithm, level) = text.split_once(':').map_or((text, None), |(algorithm, level)| (algorithm, Some(level)));
+    let refuse = || CommandError::usage(format!("`--compression {text}` is not none, gzip[:0-9] or zstd[:1-19]"));
+    let level = level.map(|level| level.parse::<u8>().map_err(|_| refuse())).transpose()?;
+    let compression = match (algorithm, level) {
+        ("none" | "uncompressed", None) => Compression::None,
+        ("gzip", None) => Compression::GZIP,
+        ("gzip", Some(level)) => Compression::Gzip { level },
+        ("zstd", None) => Compression::ZSTD,
+        ("zstd", Some(level)) => Compression::Zstd { level },
+        _ => return Err(refuse()),
+    };
+    compression.check().map_err(|_| refuse())?;
+    Ok(compression)
+}
+
+/// `64m` and the like: powers of 1024.
+fn bytes(text: &str) -> Result<u64, CommandError> {
+    let refuse = || CommandError::usage(format!("`{text}` is not a size: write a number with b, k, m or g"));
+    let lower = text.trim().to_ascii_lowercase();
+    let lower = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
+    let (digits, shift) = match lower.chars().last() {
+        Some('k') => (&lower[..lower.len() - 1], 10),
+        Some('m') => (&lower[..lower.len() - 1], 20),
+        Some('g') => (&lower[..lower.len() - 1], 30),
+        _ => (lower, 0),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| refuse())?;
+    number.checked_mul(1 << shift).ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, size) in [("0", 0), ("64m", 64 << 20), ("1g", 1 << 30), ("2kb", 2048), ("1MiB", 1 << 20), ("5b", 5)] {
+            assert_eq!(bytes(text).unwrap(), size, "{text}");
+        }
+        for text in ["", "m", "-1", "1x", "99999999999g"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let hosts = |text: &str| extra_hosts(&[text.to_owned()]);
+        assert_eq!(hosts("db:10.0.0.1").unwrap(), [("db".to_owned(), "10.0.0.1".to_owned())]);
+        assert_eq!(hosts("db=[::1]").unwrap(), [("db".to_owned(), "::1".to_owned())]);
+        assert!(hosts("db").is_err());
+        assert!(hosts("db:nowhere").is_err());
+    }
+
+    #[test]
+    fn compressions() {
+        assert_eq!(compression("gzip:9").unwrap(), Compression::Gzip { level: 9 });
+        assert_eq!(compression("none").unwrap(), Compression::None);
+        for text in ["gzip:x", "lz4", "zstd:99", "none:1", ""] {
+            assert!(compression(text).is_err(), "{text}");
+        }
+    }
+}

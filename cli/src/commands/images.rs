@@ -1,0 +1,75 @@
+//! `bld images`: what the local store holds, in docker's columns, newest first.
+
+use bld_cache::Store;
+use bld_oci::image::Descriptor;
+use jiff::Timestamp;
+
+use super::Session;
+use super::print;
+use crate::args::ImagesArgs;
+use crate::environment;
+use crate::error::CommandError;
+use crate::ui::human_age;
+use crate::ui::human_size;
+use crate::ui::table;
+
+pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandError> {
+    let store = session.open_store()?;
+    let mut rows = Vec::new();
+    for (name, descriptor) in store.images().list()? {
+        if args.name.as_deref().is_none_or(|wanted| matches(name.as_deref(), wanted)) {
+            rows.push(row(&store, args, name, &descriptor)?);
+        }
+    }
+    rows.sort_by(|left, right| (right.0, &left.1).cmp(&(left.0, &right.1)));
+    let cells: Vec<Vec<String>> = rows.into_iter().map(|(_, cells)| cells).collect();
+    if args.quiet {
+        let mut ids: Vec<String> = cells.into_iter().filter_map(|mut cells| cells.pop()).collect();
+        ids.dedup();
+        return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+    }
+    let header: &[&str] = if args.digests {
+        &["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
+    } else {
+        &["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]
+    };
+    print(&table::render(header, &cells))
+}
+
+/// When it was made (to sort by), and its cells; with `-q` only the ID.
+fn row(
+    store: &Store,
+    args: &ImagesArgs,
+    name: Option<String>,
+    descriptor: &Descriptor,
+) -> Result<(i64, Vec<String>), CommandError> {
+    let details = store.images().details(descriptor)?;
+    let id = details.config.unwrap_or(descriptor.digest);
+    let id = if args.no_trunc { id.to_string() } else { id.hex().chars().take(12).collect() };
+    let created = details.created.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    let seconds = created.map_or(0, Timestamp::as_second);
+    if args.quiet {
+        return Ok((seconds, vec![id]));
+    }
+    let (repository, tag) =
+        name.map_or_else(|| ("<none>".to_owned(), "<none>".to_owned()), |name| crate::reference::split(&name));
+    let age = if created.is_some() { human_age(environment::now().seconds - seconds) } else { "N/A".to_owned() };
+    let mut cells = vec![repository, tag];
+    if args.digests {
+        cells.push(descriptor.digest.to_string());
+    }
+    cells.extend([id, age, human_size(details.size)]);
+    Ok((seconds, cells))
+}
+
+/// Whether an image is called `wanted`: a repository, or a repository with a tag.
+fn matches(name: Option<&str>, wanted: &str) -> bool {
+    let Some(name) = name else { return false };
+    let (repository, tag) = crate::reference::split(name);
+    let wanted = match crate::reference::parse(wanted) {
+        Ok(reference) => (crate::reference::split(&reference.to_string()), wanted.contains(':')),
+        Err(_) => return false,
+    };
+    let ((wanted_repository, wanted_tag), by_tag) = wanted;
+    repository == wanted_repository && (!by_tag || tag == wanted_tag)
+}

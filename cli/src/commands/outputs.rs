@@ -1,0 +1,169 @@
+//! The values of `--output`: `type=oci,dest=app.tar`, or just a directory.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use bld_executor::output::Destination;
+
+use crate::error::CommandError;
+
+/// One output of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// What is written.
+    pub(crate) kind: OutputKind,
+    /// Names of the image in an archive, besides `--tag`.
+    pub(crate) names: Vec<String>,
+}
+
+/// What is written where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OutputKind {
+    /// An archive: OCI layout and docker archive in one.
+    Archive(Destination),
+    /// The root file system as one tar.
+    RootfsTar(Destination),
+    /// The root file system in a directory.
+    RootfsDirectory(PathBuf),
+    /// The local store.
+    Store,
+}
+
+impl Output {
+    /// Whether it needs an image, and not only files.
+    pub(crate) fn is_image(&self) -> bool {
+        matches!(self.kind, OutputKind::Archive(_) | OutputKind::Store)
+    }
+
+    /// Whether it goes to standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(&self.kind, OutputKind::Archive(Destination::Stdout) | OutputKind::RootfsTar(Destination::Stdout))
+    }
+
+    /// Reads a value.
+    pub(crate) fn parse(text: &str) -> Result<Output, CommandError> {
+        let refuse = |reason: String| CommandError::usage(format!("`--output {text}`: {reason}"));
+        let fields = csv(text).ok_or_else(|| refuse("a quote is not closed".to_owned()))?;
+        if let [path] = fields.as_slice()
+            && !path.contains('=')
+        {
+            let kind = match path.as_str() {
+                "" => return Err(refuse("it is empty".to_owned())),
+                "-" => OutputKind::RootfsTar(Destination::Stdout),
+                directory => OutputKind::RootfsDirectory(directory.into()),
+            };
+            return Ok(Output { kind, names: Vec::new() });
+        }
+        let (mut kind, mut destination, mut names) = (None, None, Vec::new());
+        for field in &fields {
+            let Some((key, value)) = field.split_once('=') else {
+                return Err(refuse(format!("`{field}` is not of the form key=value")));
+            };
+            match key.trim().to_ascii_lowercase().as_str() {
+                "type" => kind = Some(value.to_owned()),
+                "dest" => destination = Some(value.to_owned()),
+                "name" => names.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned)),
+                other => {
+                    return Err(refuse(format!("attribute `{other}` is not supported"))
+                        .hint("the attributes are type, dest and name"));
+                }
+            }
+        }
+        let kind = kind.ok_or_else(|| refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local or image"))?;
+        let wanted = |destination: Option<String>| {
+            destination
+                .filter(|path| !path.is_empty())
+                .ok_or_else(|| refuse(format!("type={kind} needs dest=PATH")))
+        };
+        let file = |destination: Option<String>| {
+            wanted(destination).map(|path| match path.as_str() {
+                "-" => Destination::Stdout,
+                path => Destination::File(path.into()),
+            })
+        };
+        let kind = match kind.as_str() {
+            "oci" | "docker" => OutputKind::Archive(file(destination)?),
+            "tar" => OutputKind::RootfsTar(file(destination)?),
+            "local" => match wanted(destination)?.as_str() {
+                "-" => return Err(refuse("a directory cannot go to standard output".to_owned()).hint("write type=tar")),
+                path => OutputKind::RootfsDirectory(path.into()),
+            },
+            "image" => match destination {
+                None => OutputKind::Store,
+                Some(_) => return Err(refuse("type=image goes to the local store and takes no dest".to_owned())),
+            },
+            other => {
+                return Err(refuse(format!("type `{other}` is not supported"))
+                    .hint("the types are oci, docker, tar, local and image"));
+            }
+        };
+        if !names.is_empty() && matches!(kind, OutputKind::RootfsTar(_) | OutputKind::RootfsDirectory(_)) {
+            return Err(refuse("a root file system has no name".to_owned()));
+        }
+        Ok(Output { kind, names })
+    }
+
+    /// The same with paths seen from where `absolute` stands.
+    pub(crate) fn resolved(self, absolute: &dyn Fn(&Path) -> Result<PathBuf, CommandError>) -> Result<Output, CommandError> {
+        let file = |destination| {
+            Ok::<_, CommandError>(match destination {
+                Destination::File(path) => Destination::File(absolute(&path)?),
+                Destination::Stdout => Destination::Stdout,
+            })
+        };
+        let kind = match self.kind {
+            OutputKind::Archive(destination) => OutputKind::Archive(file(destination)?),
+            OutputKind::RootfsTar(destination) => OutputKind::RootfsTar(file(destination)?),
+            OutputKind::RootfsDirectory(path) => OutputKind::RootfsDirectory(absolute(&path)?),
+            OutputKind::Store => OutputKind::Store,
+        };
+        Ok(Output { kind, ..self })
+    }
+}
+
+/// The fields of one CSV record (RFC 4180); `None` if a quote is not closed.
+fn csv(text: &str) -> Option<Vec<String>> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let field = fields.last_mut()?;
+        match character {
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' if quoted || field.is_empty() => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            other => field.push(other),
+        }
+    }
+    (!quoted).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        let file = |path: &str| Destination::File(path.into());
+        for (text, kind, names) in [
+            ("type=oci,dest=a.tar", OutputKind::Archive(file("a.tar")), vec![]),
+            ("type=docker,dest=-,name=app:1", OutputKind::Archive(Destination::Stdout), vec!["app:1"]),
+            ("type=oci,dest=a.tar,\"name=a,b\"", OutputKind::Archive(file("a.tar")), vec!["a", "b"]),
+            ("\"type=tar\",\"dest=a,b.tar\"", OutputKind::RootfsTar(file("a,b.tar")), vec![]),
+            ("type=local,dest=out", OutputKind::RootfsDirectory("out".into()), vec![]),
+            ("out", OutputKind::RootfsDirectory("out".into()), vec![]),
+            ("-", OutputKind::RootfsTar(Destination::Stdout), vec![]),
+            ("type=image,name=x", OutputKind::Store, vec!["x"]),
+        ] {
+            let output = Output::parse(text).unwrap();
+            assert_eq!(output.kind, kind, "{text}");
+            assert_eq!(output.names, names, "{text}");
+        }
+        for text in [
+            "", "type=oci", "type=registry,name=x", "dest=x", "type=oci,dest=x,push=true", "type=local,dest=-", "type=tar,dest=",
+            "type=oci,dest=\"x", "type=image,dest=x", "type=tar,dest=x,name=y",
+        ] {
+            assert!(Output::parse(text).is_err(), "{text}");
+        }
+    }
+}

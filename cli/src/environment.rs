@@ -1,0 +1,66 @@
+//! The only place that reads the environment, the working directory and the clock.
+#![expect(clippy::disallowed_methods, reason = "this is the place")]
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use bld_oci::Timestamp;
+use bld_oci::platform::Platform;
+
+use crate::error::CommandError;
+
+/// A variable's value, if it is set and UTF-8.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The time.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanoseconds: since.subsec_nanos() }
+}
+
+/// `SOURCE_DATE_EPOCH`: the newest time any output may show, in seconds since 1970.
+pub(crate) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
+    let Some(text) = variable("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
+    match text.parse() {
+        Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),
+        _ => Err(CommandError::usage(format!(
+            "SOURCE_DATE_EPOCH is `{text}`: it must be a number of seconds since 1970-01-01T00:00:00Z"
+        ))),
+    }
+}
+
+/// `path` seen from the working directory.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let current = std::env::current_dir().map_err(|error| {
+        CommandError::failed(format!("cannot read the working directory: {error}"))
+    })?;
+    Ok(current.join(path))
+}
+
+/// Where the store is, unless `--root` or `BLD_ROOT` says otherwise.
+pub(crate) fn default_root(is_root: bool) -> Result<PathBuf, CommandError> {
+    if is_root {
+        return Ok(PathBuf::from("/var/lib/bld"));
+    }
+    let directory = |name: &str| std::env::var_os(name).filter(|value: &OsString| Path::new(value).is_absolute());
+    directory("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| directory("HOME").map(|home| Path::new(&home).join(".local/share")))
+        .map(|data| data.join("bld"))
+        .ok_or_else(|| {
+            CommandError::usage("neither XDG_DATA_HOME nor HOME says where the store could be").hint("give --root DIR")
+        })
+}
+
+/// The platform bld runs on.
+pub(crate) fn host_platform() -> Platform {
+    Platform::host(std::env::consts::OS, std::env::consts::ARCH)
+}

@@ -1,0 +1,110 @@
+//! The one place where errors become words and exit codes.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | the build failed: a mistake in the Dockerfile, a step that failed, a missing image, an output that cannot be written |
+//! | 2 | the command line is wrong |
+//! | 3 | standard output was closed before everything was written |
+//! | 130, 143 | stopped by SIGINT, SIGTERM |
+//! | 255 | a mistake of bld's own |
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::ui::plain::write_line;
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    kind: Kind,
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Failed,
+    Usage,
+    BrokenPipe,
+    Signal(u8),
+}
+
+impl CommandError {
+    /// The command could not do what was asked.
+    pub(crate) fn failed(message: impl Into<String>) -> CommandError {
+        CommandError { kind: Kind::Failed, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+    }
+
+    /// The command could not do what was asked, because of `error` and what caused it.
+    pub(crate) fn from_error(error: &(dyn Error + 'static)) -> CommandError {
+        let mut this = CommandError::failed(error.to_string());
+        this.causes = causes(error);
+        this
+    }
+
+    /// Everything has been said already.
+    pub(crate) fn reported() -> CommandError {
+        CommandError::failed(String::new())
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> CommandError {
+        CommandError { kind: Kind::Usage, ..CommandError::failed(message) }
+    }
+
+    /// A signal stopped the command.
+    pub(crate) fn signal(number: u8) -> CommandError {
+        CommandError { kind: Kind::Signal(number), ..CommandError::failed("interrupted") }
+    }
+
+    /// Standard output could not be written.
+    pub(crate) fn stdout(error: &std::io::Error) -> CommandError {
+        let kind = if error.kind() == std::io::ErrorKind::BrokenPipe { Kind::BrokenPipe } else { Kind::Failed };
+        CommandError { kind, ..CommandError::failed(format!("cannot write to standard output: {error}")) }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> CommandError {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Prints the error and answers the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if !self.message.is_empty() && self.kind != Kind::BrokenPipe {
+            write_line(&format!("error: {}", self.message));
+            for cause in &self.causes {
+                write_line(&format!("  because: {cause}"));
+            }
+            for hint in &self.hints {
+                write_line(&format!("hint: {hint}"));
+            }
+        }
+        ExitCode::from(match self.kind {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::BrokenPipe => 3,
+            Kind::Signal(number) => 128 + number,
+        })
+    }
+}
+
+/// The chain of causes below `error`, outermost first.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes
+}
+
+impl<E: Error + 'static> From<E> for CommandError {
+    fn from(error: E) -> CommandError {
+        CommandError::from_error(&error)
+    }
+}

@@ -1,0 +1,29 @@
+//! Image names as people write them.
+
+use bld_oci::reference::Reference;
+
+use crate::error::CommandError;
+
+/// A name for an image, complete.
+pub(crate) fn parse(name: &str) -> Result<Reference, CommandError> {
+    let reference: Reference =
+        name.parse().map_err(|error| CommandError::usage(format!("`{name}` is not an image name: {error}")))?;
+    if reference.digest().is_some() {
+        return Err(CommandError::usage(format!("`{name}` has a digest: an image is named NAME[:TAG]")));
+    }
+    Ok(reference)
+}
+
+/// `docker.io/library/alpine:latest` is `alpine:latest` to people.
+pub(crate) fn familiar(full: &str) -> String {
+    full.parse::<Reference>().map_or_else(|_| full.to_owned(), |reference| reference.familiar())
+}
+
+/// Repository and tag of a full name, as docker's lists show them.
+pub(crate) fn split(full: &str) -> (String, String) {
+    let familiar = familiar(full);
+    match familiar.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), tag.to_owned()),
+        _ => (familiar, "<none>".to_owned()),
+    }
+}

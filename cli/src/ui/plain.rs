@@ -1,0 +1,178 @@
+//! Progress as plain lines on stderr, in BuildKit's form so that eyes and scripts already know it:
+//!
+//! ```text
+//! #3 [build 2/4] RUN make
+//! #3 0.412 cc -c main.c
+//! #3 DONE 1.2s
+//! #4 CACHED
+//! ```
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use bld_solver::graph::Graph;
+use bld_solver::graph::VertexId;
+use bld_solver::worker::Event;
+use bld_solver::worker::Reporter;
+use bld_solver::worker::Stream;
+
+/// A line that does not end is shown in pieces of this many bytes, so that memory stays bounded.
+const MAX_PENDING: usize = 64 * 1024;
+
+/// Writes progress to stderr.
+pub(crate) struct Plain {
+    names: HashMap<VertexId, String>,
+    quiet: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    steps: HashMap<VertexId, Step>,
+    executed: usize,
+    cached: usize,
+}
+
+struct Step {
+    number: usize,
+    started: Instant,
+    pending: HashMap<u8, Vec<u8>>,
+    tail: std::collections::VecDeque<String>,
+}
+
+/// The last lines of a failed step's output, repeated with the error.
+const TAIL_LINES: usize = 20;
+
+impl std::fmt::Debug for Plain {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Plain").field("quiet", &self.quiet).finish_non_exhaustive()
+    }
+}
+
+impl Plain {
+    /// A reporter for the vertices of `graph`.
+    pub(crate) fn new(graph: &Graph, quiet: bool) -> Plain {
+        let names = graph.ids().map(|id| (id, graph.vertex(id).name.clone())).collect();
+        Plain { names, quiet, state: Mutex::new(State::default()) }
+    }
+
+    /// How many steps ran, and how many were known.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.executed, state.cached)
+    }
+
+    /// The last lines a step printed.
+    pub(crate) fn tail(&self, vertex: VertexId) -> Vec<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.steps.get(&vertex).map(|step| step.tail.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// A line that belongs to no step.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            write_line(text);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            write_line(text);
+        }
+    }
+
+    fn open(&self, state: &mut State, vertex: VertexId) -> usize {
+        let number = state.steps.len() + 1;
+        if let Some(step) = state.steps.get(&vertex) {
+            return step.number;
+        }
+        let step = Step {
+            number,
+            started: Instant::now(),
+            pending: HashMap::new(),
+            tail: std::collections::VecDeque::with_capacity(TAIL_LINES),
+        };
+        state.steps.insert(vertex, step);
+        let name = self.names.get(&vertex).map(String::as_str).unwrap_or_default();
+        self.say(&format!("#{number} {}", super::sanitize(&name.replace('\n', " "))));
+        number
+    }
+
+    fn log(&self, state: &mut State, vertex: VertexId, stream: Stream, bytes: &[u8]) {
+        self.open(state, vertex);
+        let Some(step) = state.steps.get_mut(&vertex) else { return };
+        let pending = step.pending.entry(stream as u8).or_default();
+        pending.extend_from_slice(bytes);
+        let mut rest = std::mem::take(pending);
+        let mut start = 0;
+        while let Some(end) = rest[start..].iter().position(|byte| *byte == b'\n') {
+            let line = rest[start..start + end].to_vec();
+            self.log_line(step, &line);
+            start += end + 1;
+        }
+        rest.drain(..start);
+        if rest.len() > MAX_PENDING {
+            self.log_line(step, &std::mem::take(&mut rest));
+        }
+        step.pending.insert(stream as u8, rest);
+    }
+
+    fn log_line(&self, step: &mut Step, line: &[u8]) {
+        // A carriage return overwrites the line on a terminal: what counts is what was visible last.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let visible = line.rsplit(|byte| *byte == b'\r').next().unwrap_or_default();
+        let text = super::sanitize(&String::from_utf8_lossy(visible));
+        self.say(&format!("#{} {:.3} {text}", step.number, step.started.elapsed().as_secs_f64()));
+        if step.tail.len() == TAIL_LINES {
+            step.tail.pop_front();
+        }
+        step.tail.push_back(text);
+    }
+
+    fn flush(&self, state: &mut State, vertex: VertexId) {
+        let Some(step) = state.steps.get_mut(&vertex) else { return };
+        for (_, rest) in std::mem::take(&mut step.pending) {
+            if !rest.is_empty() {
+                self.log_line(step, &rest);
+            }
+        }
+    }
+}
+
+impl Reporter for Plain {
+    fn on_event(&self, vertex: VertexId, event: Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.open(&mut state, vertex);
+        match event {
+            Event::Started => {}
+            Event::Cached => {
+                state.cached += 1;
+                self.say(&format!("#{number} CACHED"));
+            }
+            Event::Log { stream, bytes } => self.log(&mut state, vertex, stream, bytes),
+            Event::Done => {
+                self.flush(&mut state, vertex);
+                state.executed += 1;
+                let seconds = state.steps.get(&vertex).map_or(0.0, |step| step.started.elapsed().as_secs_f64());
+                self.say(&format!("#{number} DONE {seconds:.1}s"));
+            }
+            Event::Failed { error } => {
+                self.flush(&mut state, vertex);
+                self.say(&format!("#{number} ERROR: {}", super::sanitize(&error.to_string())));
+            }
+            Event::Canceled => {
+                self.flush(&mut state, vertex);
+                self.say(&format!("#{number} CANCELED"));
+            }
+        }
+    }
+}
+
+/// A closed stderr must not end a build, so failure to write is not one.
+pub(crate) fn write_line(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.write_all(b"\n"));
+}

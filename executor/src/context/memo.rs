@@ -1,0 +1,28 @@
+//! Hashes of files that are known without reading them.
+
+use bld_cache::tree::ContentHash;
+use bld_oci::ImagePath;
+
+use super::FileStat;
+
+/// Remembers content hashes by file status, across builds. The rule for files changed too recently to be told apart by their
+/// times is the implementation's.
+pub trait HashMemo: Send + Sync {
+    /// The hash of `path` if its status is what it was when the hash was made.
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash>;
+
+    /// `path` had this hash while it had this status.
+    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash);
+}
+
+/// Remembers nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMemo;
+
+impl HashMemo for NoMemo {
+    fn lookup(&self, _path: &ImagePath, _stat: &FileStat) -> Option<ContentHash> {
+        None
+    }
+
+    fn insert(&self, _path: &ImagePath, _stat: &FileStat, _hash: ContentHash) {}
+}

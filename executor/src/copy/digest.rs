@@ -1,0 +1,124 @@
+//! The digest of a selection: equal exactly if the copy would come out equal, times aside.
+
+use std::collections::HashMap;
+
+use bld_cache::tree::ContentHash;
+use bld_oci::ImagePath;
+use bld_oci::layer::Metadata;
+use rayon::prelude::*;
+
+use super::error::CopyError;
+use super::select::Pick;
+use super::select::Selection;
+use crate::view::TreeView;
+use crate::view::ViewError;
+use crate::view::ViewKind;
+use crate::view::ViewNode;
+
+/// Changed with every change of what is hashed below.
+const DOMAIN: &str = "bld.selection.v1";
+
+impl Selection {
+    /// A digest of what is picked: names as they will appear, kinds, modes, owners, extended attributes, link targets, bytes, and
+    /// which names are one file. The name of a picked directory does not enter, because what is copied is what it holds.
+    pub fn digest(&self, view: &dyn TreeView) -> Result<[u8; 32], CopyError> {
+        let contents = self.contents(view)?;
+        let mut contents = contents.into_iter();
+        let mut hasher = Fields(blake3::Hasher::new());
+        hasher.bytes(DOMAIN.as_bytes());
+        hasher.number(self.picks.len() as u64);
+        for pick in &self.picks {
+            hasher.pick(pick, &mut contents);
+        }
+        Ok(*hasher.0.finalize().as_bytes())
+    }
+
+    /// The hashes of all picked regular files, in order.
+    fn contents(&self, view: &dyn TreeView) -> Result<Vec<ContentHash>, ViewError> {
+        let files: Vec<ImagePath> = self.picks.iter().flat_map(files).collect();
+        files.par_iter().with_min_len(16).map(|path| view.content(path)).collect()
+    }
+}
+
+fn files(pick: &Pick) -> impl Iterator<Item = ImagePath> + '_ {
+    let is_file = |node: &ViewNode| matches!(node.kind, ViewKind::File { .. });
+    let own = is_file(&pick.node).then(|| pick.path.clone());
+    own.into_iter()
+        .chain(pick.entries.iter().filter(move |entry| is_file(&entry.node)).map(|entry| pick.entry_path(entry)))
+}
+
+/// Writes fields so that no two sequences of fields look the same.
+struct Fields(blake3::Hasher);
+
+impl Fields {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    fn pick(&mut self, pick: &Pick, contents: &mut impl Iterator<Item = ContentHash>) {
+        let mut groups = HashMap::new();
+        self.number(u64::from(pick.is_directory()) + 2 * u64::from(pick.pivot));
+        self.bytes(if pick.is_directory() { b"" } else { &pick.name });
+        if !pick.pivot {
+            self.node(&pick.node, 0, &mut groups, contents);
+        }
+        self.number(pick.entries.len() as u64);
+        for (index, entry) in pick.entries.iter().enumerate() {
+            self.bytes(&entry.relative);
+            self.node(&entry.node, index as u64 + 1, &mut groups, contents);
+        }
+    }
+
+    fn node(
+        &mut self,
+        node: &ViewNode,
+        position: u64,
+        groups: &mut HashMap<u64, u64>,
+        contents: &mut impl Iterator<Item = ContentHash>,
+    ) {
+        match &node.kind {
+            ViewKind::Directory => self.number(0),
+            ViewKind::File { link_group, .. } => {
+                self.number(1);
+                // Where the first name of the same file stands; a file's own position if it is the first.
+                let first = link_group.map_or(position, |group| *groups.entry(group).or_insert(position));
+                self.number(position - first);
+                let content = contents.next().map_or([0; 32], |hash| hash.0);
+                self.bytes(&content);
+            }
+            ViewKind::Symlink { target } => {
+                self.number(2);
+                self.bytes(target);
+            }
+            ViewKind::CharDevice { major, minor } => self.device(3, *major, *minor),
+            ViewKind::BlockDevice { major, minor } => self.device(4, *major, *minor),
+            ViewKind::Fifo => self.number(5),
+            // Never copied: whether it is there changes nothing, but an entry more or less has been counted already.
+            ViewKind::Socket => return self.number(6),
+        }
+        self.metadata(&node.metadata, matches!(node.kind, ViewKind::Symlink { .. }));
+    }
+
+    fn device(&mut self, kind: u64, major: u32, minor: u32) {
+        self.number(kind);
+        self.number(major.into());
+        self.number(minor.into());
+    }
+
+    /// The mode of a symbolic link means nothing and differs between file systems.
+    fn metadata(&mut self, metadata: &Metadata, is_link: bool) {
+        self.number(if is_link { 0 } else { metadata.mode.into() });
+        self.number(metadata.uid.into());
+        self.number(metadata.gid.into());
+        self.number(metadata.xattrs.len() as u64);
+        for (name, value) in &metadata.xattrs {
+            self.bytes(name);
+            self.bytes(value);
+        }
+    }
+}

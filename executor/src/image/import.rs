@@ -1,0 +1,85 @@
+//! `bld import`: an image of a root file system tar.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use bld_cache::Store;
+use bld_cache::record::Record;
+use bld_cache::record::State;
+use bld_cache::record::StateId;
+use bld_oci::Timestamp;
+use bld_oci::compression::Compression;
+use bld_oci::compression::Decoder;
+use bld_oci::image::AssembleOptions;
+use bld_oci::image::Format;
+use bld_oci::image::Image;
+use bld_oci::image::ImageConfig;
+use bld_oci::image::ImageLayer;
+use bld_oci::image::Step;
+use bld_oci::layer::LayerReader;
+use serde_json::Map;
+use serde_json::Value;
+
+use super::ImagesError;
+use super::assemble::store_documents;
+use crate::layers::unpack::UnpackOptions;
+use crate::layers::unpack::unpack;
+use crate::worker::Layers;
+use crate::worker::blob_of;
+
+/// What an import makes besides the layer.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// The configuration: platform and `config` object.
+    pub config: ImageConfig,
+    /// `comment` of the history entry.
+    pub comment: String,
+    /// `created`, unless the same tree was imported before.
+    pub now: Timestamp,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: Option<Timestamp>,
+}
+
+/// Reads a tar, compressed or not, into one layer, and makes an image of it. The same tree gives the same image.
+pub fn import(
+    store: &Store,
+    tar: impl Read + Send,
+    layers: &Layers,
+    options: &ImportOptions,
+) -> Result<Image, ImagesError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ImagesError::Archive {
+        path: "of the root file system".into(),
+        source,
+    };
+    let decoder = Decoder::new(tar).map_err(|error| failed(Box::new(error)))?;
+    let active = store.layers().create()?;
+    let unpack_options =
+        UnpackOptions { mode: layers.mode(), lower: None, max_bytes: crate::worker::free_space(active.directory()) };
+    let unpacked = unpack(&mut LayerReader::archive(decoder), active.directory(), unpack_options)
+        .map_err(|error| failed(Box::new(error)))?;
+    let id = StateId::scratch().push(&unpacked.tree.digest().0);
+    let (layer, created) = match store.records().state(id)? {
+        Some(known) if known.layers.len() == 1 => (known.layers[0], known.created),
+        _ => (store.layers().commit(active, &unpacked.tree)?, options.now),
+    };
+    let state = State { id, layers: vec![layer] };
+    // Remembered under a key of its own, so that the state is found when the same tree comes again.
+    let (key, parts) = bld_cache::key::KeyHasher::new(bld_cache::key::Domain("bld.import.v1"))
+        .bytes("tree", &unpacked.tree.digest().0)
+        .finish();
+    store.records().put(&[key], &Record { state, created, parts })?;
+    let blob = blob_of(store, layers, layer, Compression::GZIP, options.epoch)?;
+    let created = options.epoch.unwrap_or(created);
+
+    let mut history = Map::new();
+    history.insert("created".to_owned(), Value::String(created.to_string()));
+    history.insert("comment".to_owned(), Value::String(options.comment.clone()));
+    let step = Step { history, layer: Some(ImageLayer { diff_id: blob.diff_id, blob: blob.blob }) };
+    let mut config = options.config.clone();
+    config.created = Some(created.to_string());
+    let assemble = AssembleOptions { format: Format::Oci, annotations: BTreeMap::new() };
+    let image = bld_oci::image::assemble(&config, &[step], &assemble)
+        .map_err(|source| ImagesError::Broken { what: "the imported image".to_owned(), source })?;
+    store_documents(store, &image)?;
+    Ok(image)
+}

@@ -1,0 +1,220 @@
+//! Base images: the solver's [`SourceResolver`] on this machine. A named context wins; else the name is an image of the local store.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
+
+use bld_cache::Store;
+use bld_oci::Digest;
+use bld_oci::image::Descriptor;
+use bld_oci::image::Document;
+use bld_oci::image::ImageConfig;
+use bld_oci::image::read_document;
+use bld_oci::image::read_index;
+use bld_oci::image::select_platform;
+use bld_oci::platform::Platform;
+use bld_oci::reference::Reference;
+use bld_solver::worker::Resolved;
+use bld_solver::worker::ResolvedImage;
+use bld_solver::worker::SourceResolver;
+
+use super::ImagesError;
+use super::MAX_DOCUMENT;
+use super::archive;
+use super::image_layers;
+use super::local;
+use super::local::LocalImage;
+use super::named::NamedContext;
+
+/// Finds base images in named contexts and in the local store.
+#[derive(Debug)]
+pub struct ImageSources {
+    store: Store,
+    named: BTreeMap<String, NamedContext>,
+}
+
+impl ImageSources {
+    /// Sources with the named contexts of a build.
+    pub fn new(store: Store, named: BTreeMap<String, NamedContext>) -> ImageSources {
+        ImageSources { store, named }
+    }
+
+    /// The named context that `name` stands for on `platform`: written so, or in full as an image name.
+    fn named(&self, name: &str, platform: Option<&Platform>) -> Option<(&str, &NamedContext)> {
+        let full = name.parse::<Reference>().ok().map(|reference| reference.to_string());
+        let matches = |key: &str| {
+            let (key, wanted) = key.split_once("::").map_or((key, None), |(key, platform)| (key, Some(platform)));
+            let fits = match (wanted, platform) {
+                (None, _) => true,
+                (Some(wanted), Some(platform)) => platform.to_string() == wanted,
+                (Some(_), None) => false,
+            };
+            let same_image = || {
+                full.is_some() && key.parse::<Reference>().ok().map(|reference| reference.to_string()) == full
+            };
+            fits && (key.eq_ignore_ascii_case(name) || same_image())
+        };
+        self.named.iter().find(|(key, _)| matches(key)).map(|(key, context)| (key.as_str(), context))
+    }
+
+    fn resolve_now(&self, name: &str, platform: &Platform) -> Result<Resolved, ImagesError> {
+        let Some((key, context)) = self.named(name, Some(platform)) else {
+            let image = local::find(&self.store, name, platform)?;
+            return resolved(name, &image);
+        };
+        let image = match context {
+            NamedContext::Directory(_) => return Ok(Resolved::Context(key.to_owned())),
+            NamedContext::Image(reference) => local::find(&self.store, reference, platform)?,
+            NamedContext::OciLayout { directory, image } => {
+                let descriptor = ingest_layout(&self.store, directory, image.as_deref(), platform)?;
+                local::open(&self.store, &descriptor, platform)?
+            }
+            NamedContext::Archive { file, image } => {
+                let descriptor = archive::image_of(&self.store, file, image.as_deref())?;
+                local::open(&self.store, &descriptor, platform)?
+            }
+        };
+        resolved(name, &image)
+    }
+}
+
+impl SourceResolver for ImageSources {
+    type Error = ImagesError;
+
+    async fn resolve(&self, name: &str, platform: &Platform) -> Result<Resolved, ImagesError> {
+        self.resolve_now(name, platform)
+    }
+
+    fn is_named_context(&self, name: &str) -> bool {
+        self.named(name, None).is_some()
+    }
+}
+
+fn resolved(name: &str, image: &LocalImage) -> Result<Resolved, ImagesError> {
+    let layers = image_layers(&image.manifest, &image.config)
+        .map_err(|source| ImagesError::Broken { what: name.to_owned(), source })?;
+    let full = name.parse::<Reference>().map_or_else(|_| name.to_owned(), |reference| reference.to_string());
+    Ok(Resolved::Image(ResolvedImage { name: full, config: image.config.clone(), layers }))
+}
+
+/// Takes one image of an OCI layout directory into the store and answers its manifest. What is there already is not read again.
+fn ingest_layout(
+    store: &Store,
+    directory: &Path,
+    image: Option<&str>,
+    platform: &Platform,
+) -> Result<Descriptor, ImagesError> {
+    let index_path = directory.join("index.json");
+    let what = directory.display().to_string();
+    let broken = |source| ImagesError::Broken { what: what.clone(), source };
+    let index = read_index(&read_small(&index_path)?).map_err(broken)?;
+    let named: Vec<(Option<&str>, &Descriptor)> = index
+        .manifests
+        .iter()
+        .filter(|entry| !entry.is_attestation())
+        .map(|entry| (entry.annotations.get("org.opencontainers.image.ref.name").map(String::as_str), &entry.descriptor))
+        .collect();
+    let choices = || {
+        let names = named.iter().map(|(name, descriptor)| name.map_or_else(|| descriptor.digest.to_string(), str::to_owned));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut descriptor = match image {
+        Some(wanted) => named
+            .iter()
+            .find(|(name, descriptor)| *name == Some(wanted) || descriptor.digest.to_string() == wanted)
+            .map(|(_, descriptor)| (*descriptor).clone())
+            .ok_or_else(|| ImagesError::NoSuchImage {
+                path: directory.to_owned(),
+                wanted: wanted.to_owned(),
+                choices: choices(),
+            })?,
+        None => match named.as_slice() {
+            [(_, descriptor)] => (*descriptor).clone(),
+            [] => {
+                return Err(ImagesError::NoSuchImage {
+                    path: directory.to_owned(),
+                    wanted: "latest".to_owned(),
+                    choices: String::new(),
+                });
+            }
+            // Several tags may name one image, and several platforms may stand side by side without an inner index.
+            [(_, first), rest @ ..] if rest.iter().all(|(_, other)| other.digest == first.digest) => (*first).clone(),
+            several => match several.iter().find(|(name, _)| *name == Some("latest")) {
+                Some((_, descriptor)) => (*descriptor).clone(),
+                None if named.iter().all(|(name, _)| name.is_none()) => {
+                    select_platform(&index, platform).map_err(broken)?.descriptor.clone()
+                }
+                None => {
+                    return Err(ImagesError::SeveralImages { path: directory.to_owned(), choices: choices() });
+                }
+            },
+        },
+    };
+    for _ in 0..3 {
+        let bytes = ingest_document(store, directory, &descriptor)?;
+        match read_document(&bytes, Some(&descriptor.media_type)).map_err(broken)? {
+            Document::Index(index) => {
+                descriptor = select_platform(&index, platform).map_err(broken)?.descriptor.clone();
+            }
+            Document::Manifest(manifest) => {
+                let config = ingest_document(store, directory, &manifest.config)?;
+                ImageConfig::parse(&config).map_err(broken)?;
+                for layer in &manifest.layers {
+                    ingest_blob(store, directory, layer)?;
+                }
+                return Ok(descriptor);
+            }
+        }
+    }
+    Err(ImagesError::BlobMissing { what, digest: descriptor.digest })
+}
+
+fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
+    directory.join("blobs/sha256").join(digest.hex())
+}
+
+fn ingest_document(store: &Store, directory: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, ImagesError> {
+    ingest_blob(store, directory, descriptor)?;
+    Ok(store.blobs().read(&descriptor.digest, MAX_DOCUMENT)?)
+}
+
+/// Copies a blob into the store unless it is there.
+fn ingest_blob(store: &Store, directory: &Path, descriptor: &Descriptor) -> Result<(), ImagesError> {
+    if store.blobs().contains(&descriptor.digest)? == Some(descriptor.size) {
+        return Ok(());
+    }
+    let path = blob_path(directory, &descriptor.digest);
+    let mut file = match open_regular(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(ImagesError::BlobMissing { what: directory.display().to_string(), digest: descriptor.digest });
+        }
+        opened => opened.map_err(|source| ImagesError::Io { verb: "open", path: path.clone(), source })?,
+    };
+    let mut ingest = store.blobs().ingest()?;
+    std::io::copy(&mut file, &mut ingest).map_err(|source| ImagesError::Io { verb: "copy", path, source })?;
+    Ok(ingest.commit_verified(descriptor)?)
+}
+
+fn read_small(path: &Path) -> Result<Vec<u8>, ImagesError> {
+    use std::io::Read as _;
+    let failed = |source| ImagesError::Io { verb: "read", path: path.to_owned(), source };
+    let file = open_regular(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(bytes)
+}
+
+/// Opens a regular file; a pipe or device in its place neither blocks nor is read.
+fn open_regular(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::Mode;
+    use rustix::fs::OFlags;
+    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
+}

@@ -1,0 +1,18 @@
+//! Does operations: sandboxed commands, file copies, layer directories, build contexts, base images, outputs.
+//!
+//! Decides nothing: the solver says what has to be done, and the user where it goes.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests"))]
+
+pub mod admission;
+pub mod context;
+pub mod copy;
+pub mod error;
+pub mod image;
+pub mod layers;
+pub mod output;
+pub mod passwd;
+pub mod sandbox;
+pub mod view;
+pub mod worker;
+
+pub use error::ExecuteError;

@@ -1,0 +1,108 @@
+//! Row P20: whoever dies, no process of a step survives.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use super::fixture::{Fixture, eventually, processes};
+use crate::sandbox::{Helper, sys};
+
+/// A builder in a process of its own, with one step that runs until it is killed.
+struct Builder {
+    pid: Pid,
+    mark: String,
+}
+
+impl Builder {
+    fn start(fixture: &Fixture, number: u32, script: &str) -> Self {
+        let mark = format!("96{number}{:05}", std::process::id());
+        let mut spec = fixture.spec.clone();
+        spec.root.upper = None;
+        spec.args = ["/bin/sh", "-c", &script.replace("MARK", &mark)].map(str::to_owned).into();
+        let pid = sys::fork(|| {
+            let helper = Helper::fork().unwrap();
+            let (_reader, writer) = std::io::pipe().unwrap();
+            let errors = writer.try_clone().unwrap();
+            let running = helper.spawn(&spec, writer.into(), errors.into()).unwrap();
+            // Outlives its helper, so that a row can see what the builder does then.
+            drop(running.wait());
+            std::thread::sleep(Duration::from_secs(20));
+            0
+        })
+        .unwrap();
+        let builder = Self { pid, mark };
+        assert!(eventually(Duration::from_secs(5), || builder.steps() > 0), "the step did not start");
+        builder
+    }
+
+    fn steps(&self) -> usize {
+        processes(&format!("sleep {}", self.mark)).len()
+    }
+
+    fn helper(&self) -> Pid {
+        let children = std::fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero())).unwrap();
+        let pids: Vec<i32> = children
+            .flat_map(|task| {
+                let text = std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
+                text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>()
+            })
+            .collect();
+        assert_eq!(pids.len(), 1);
+        Pid::from_raw(pids[0]).unwrap()
+    }
+
+    fn end(self) {
+        let _ = kill_process(self.pid, Signal::KILL);
+        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+    }
+}
+
+const SCRIPT: &str = "setsid sleep MARK & sleep MARK & sleep MARK";
+
+#[test]
+fn p20_kill_of_the_builder() {
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    for number in 0..5 {
+        let builder = Builder::start(&fixture, number, SCRIPT);
+        let helper = builder.helper();
+        kill_process(builder.pid, Signal::KILL).unwrap();
+        assert!(eventually(Duration::from_secs(1), || builder.steps() == 0));
+        let pid = helper.as_raw_nonzero();
+        builder.end();
+        let gone = || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.is_empty() || status.contains("State:\tZ")
+        };
+        assert!(eventually(Duration::from_secs(1), gone));
+    }
+}
+
+#[test]
+fn p20_kill_of_the_helper() {
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    for number in 5..10 {
+        let builder = Builder::start(&fixture, number, SCRIPT);
+        kill_process(builder.helper(), Signal::KILL).unwrap();
+        assert!(eventually(Duration::from_secs(1), || builder.steps() == 0));
+        builder.end();
+    }
+}
+
+#[test]
+fn p21_the_helper_is_deaf_to_the_terminal() {
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    let builder = Builder::start(&fixture, 11, SCRIPT);
+    let helper = builder.helper();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TSTP] {
+        kill_process(helper, signal).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(builder.steps() > 0);
+    builder.end();
+}

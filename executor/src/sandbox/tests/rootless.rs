@@ -1,0 +1,155 @@
+//! The same world for a builder that is not root.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
+
+use rustix::fs::{FileType, Mode};
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::process::{DumpableBehavior, Gid, Uid, WaitOptions, set_dumpable_behavior, waitpid};
+use rustix::thread::UnshareFlags;
+
+use super::fixture::{Fixture, unavailable};
+use crate::sandbox::network::NetworkSlot;
+use crate::sandbox::{Helper, Identity, SandboxError, Spec, sys, userns};
+
+/// Ids of a user of this machine for which the predicate on "has a line in /etc/subuid" holds.
+fn user(with_range: bool) -> Option<(u32, u32)> {
+    let ranges = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    users.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let (uid, gid): (u32, u32) = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
+        let has = ranges.lines().any(|range| range.split(':').next() == fields.first().copied());
+        ((1000..60000).contains(&uid) && has == with_range).then_some((uid, gid))
+    })
+}
+
+/// Runs a script as a user; what it wrote, and what the builder was.
+fn run_as(
+    (uid, gid): (u32, u32),
+    fixture: &Fixture,
+    script: &str,
+    change: impl Fn(&mut Spec) -> Result<(), SandboxError>,
+) -> (Identity, String) {
+    for entry in walkdir::WalkDir::new(fixture.directory.path()) {
+        let path = entry.unwrap().into_path();
+        if !path.is_symlink() {
+            chown(path, Some(uid), Some(gid)).unwrap();
+        }
+    }
+    let mut spec = fixture.spec.clone();
+    spec.args = ["/bin/sh", "-c", script].map(str::to_owned).into();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let pid = sys::fork(|| {
+        open_tunnel(fixture);
+        let identity = become_builder(uid, gid);
+        let helper = Helper::fork().unwrap();
+        let mut spec = spec.clone();
+        spec.identity = identity;
+        if let Err(error) = change(&mut spec) {
+            rustix::io::write(&writer, format!("{error:?}").as_bytes()).unwrap();
+            return 1;
+        }
+        let text = format!("{identity:?}\n");
+        rustix::io::write(&writer, text.as_bytes()).unwrap();
+        let (mut output, stdout) = std::io::pipe().unwrap();
+        let stderr: OwnedFd = stdout.try_clone().unwrap().into();
+        match helper.spawn(&spec, stdout.into(), stderr) {
+            Ok(running) => {
+                let mut text = String::new();
+                output.read_to_string(&mut text).unwrap();
+                writeln!(text, "{:?}", running.wait().unwrap().status).unwrap();
+                rustix::io::write(&writer, text.as_bytes()).unwrap();
+            }
+            Err(error) => {
+                rustix::io::write(&writer, format!("{error:?}").as_bytes()).unwrap();
+            }
+        }
+        0
+    })
+    .unwrap();
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    let identity = if text.starts_with("SubordinateIds") { Identity::SubordinateIds } else { Identity::SingleId };
+    (identity, text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or(text))
+}
+
+/// Gives `/dev/net/tun` its usual mode, for this process and its children only.
+fn open_tunnel(fixture: &Fixture) {
+    let path = fixture.path("tun");
+    let (mode, number) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(10, 200));
+    sys::unshare(UnshareFlags::NEWNS).unwrap();
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::CharacterDevice, mode, number).unwrap();
+    rustix::fs::chmod(&path, mode).unwrap();
+    if std::fs::exists("/dev/net/tun").unwrap() {
+        mount_bind(&path, "/dev/net/tun").unwrap();
+    }
+}
+
+fn become_builder(uid: u32, gid: u32) -> Identity {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_groups(&[]).unwrap();
+    rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+    rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+    // As after the exec that a real change of user goes with.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+    userns::enter().unwrap().identity
+}
+
+const SCRIPT: &str = "grep -E '^(CapEff|CapBnd|Seccomp:)' /proc/self/status; head -c 1 /dev/zero | wc -c; echo x > /file; \
+                      chown 1:1 /file && stat -c %u:%g /file; su nobody -c 'echo user $(id -u)'; echo > /dev/null; ls /sys; \
+                      rm /etc/passwd && ls /etc; mount -t tmpfs x /tmp 2>&1; ls /proc/self/fd | wc -l; echo > /dev/stdout";
+
+#[test]
+fn with_subordinate_ids() {
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    let Some(user) = user(true) else {
+        return unavailable("no user with a line in /etc/subuid").unwrap_or(());
+    };
+    let (identity, output) = run_as(user, &fixture, SCRIPT, |_| Ok(()));
+    assert_eq!(identity, Identity::SubordinateIds, "{output}");
+    assert!(output.contains("CapBnd:\t00000000a80425fb"), "{output}");
+    assert!(output.contains("1:1\n") && output.contains("user 65534"), "{output}");
+    assert!(output.contains("group\nhosts\nresolv.conf") && output.contains("permission denied"), "{output}");
+    assert!(output.ends_with("Code(0)\n"), "{output}");
+}
+
+#[test]
+fn with_a_single_id() {
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    let Some(user) = user(false) else {
+        return unavailable("no user without a line in /etc/subuid").unwrap_or(());
+    };
+    let script = format!("{SCRIPT}; mknod /node c 1 3; mkfifo /fifo; ls /node 2>/dev/null; echo done");
+    let (identity, output) = run_as(user, &fixture, &script, |_| Ok(()));
+    assert_eq!(identity, Identity::SingleId, "{output}");
+    // The change is accepted and not made.
+    assert!(output.contains("0:0\n") && output.contains("user 0"), "{output}");
+    assert!(output.contains("done") && output.ends_with("Code(0)\n"), "{output}");
+}
+
+#[test]
+fn p20_rootless_private_network() {
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    let Some(user) = user(true) else {
+        return unavailable("no user with a line in /etc/subuid").unwrap_or(());
+    };
+    let (_, output) = run_as(user, &fixture, "ip -o addr show tap0; ls /sys/class/net; cat /etc/resolv.conf", |spec| {
+        let slot = Box::leak(Box::new(NetworkSlot::private()?));
+        spec.network = slot.network();
+        spec.resolv_conf = slot.resolv_conf();
+        Ok(())
+    });
+    assert!(output.contains("10.0.2.100/24") && output.contains("lo\ntap0\n"), "{output}");
+}

@@ -1,0 +1,235 @@
+//! RUN: a sandbox over an overlay mount whose upper directory becomes the new layer.
+
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bld_cache::store::LogWriter;
+use bld_cache::record::Record;
+use bld_cache::record::State;
+use bld_solver::graph::Vertex;
+use bld_solver::graph::VertexId;
+use bld_solver::op::Exec;
+use bld_solver::worker::Event;
+use bld_solver::worker::Reporter;
+use bld_solver::worker::Stream;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+
+use super::LocalWorker;
+use super::cancel::Canceler;
+use crate::error::ExecuteError;
+use crate::layers;
+use crate::passwd;
+use crate::passwd::User;
+use crate::sandbox::ExitStatus;
+use crate::sandbox::FileMount;
+use crate::sandbox::RootFs;
+use crate::sandbox::Spec;
+use crate::sandbox::Upper;
+
+/// docker's size of /dev/shm.
+const DEFAULT_SHM_SIZE: u64 = 64 << 20;
+
+impl<R: Reporter + 'static> LocalWorker<R> {
+    /// Runs the command and answers the state it leaves.
+    pub(super) fn run_exec(
+        &self,
+        id: VertexId,
+        vertex: &Vertex,
+        exec: &Exec,
+        inputs: &[State],
+        canceler: &Canceler,
+    ) -> Result<Record, ExecuteError> {
+        let input = inputs.first().ok_or(ExecuteError::LayerMissing)?;
+        let view = self.view(input)?;
+        let user = passwd::resolve_user(&exec.user, view.as_ref())?;
+        let lowers = self.shared.layers.directories(&input.layers)?;
+        let active = self.shared.store.layers().create()?;
+        let mode = self.shared.layers.mode();
+        layers::prepare::prepare(active.directory(), view.as_ref(), mode)?;
+
+        let (network, resolv_conf) = self.shared.networks.get(exec.network, &*self.shared.reporter, id)?;
+        let spec = Spec {
+            root: RootFs {
+                lowers,
+                upper: Some(Upper { upper: active.directory().to_owned(), work: active.work().to_owned() }),
+            },
+            args: exec.args.clone(),
+            env: environment(exec, &user),
+            cwd: path_of(exec.cwd.as_bytes()),
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups.clone(),
+            hostname: exec.hostname.clone(),
+            hosts: Some(hosts_file(exec)),
+            resolv_conf,
+            network: network.for_spec(),
+            shm_size: exec.shm_size.unwrap_or(DEFAULT_SHM_SIZE),
+            files: exec.script.iter().map(script_mount).collect(),
+            mounts: Vec::new(),
+            limits: Vec::new(),
+            no_new_privileges: false,
+            identity: self.shared.config.identity,
+        };
+        let mut log = self.shared.store.logs().create(&self.shared.config.build_id, &id.index().to_string())?;
+        if canceler.is_canceled() {
+            return Err(ExecuteError::Canceled);
+        }
+        let status = self.run_step(id, &spec, canceler, &mut log)?;
+        drop(network);
+        let command = command_of(vertex);
+        match status.status {
+            _ if canceler.is_canceled() => return Err(ExecuteError::Canceled),
+            ExitStatus::Code(0) => {}
+            ExitStatus::Code(code) => return Err(ExecuteError::ExitStatus { command, code }),
+            ExitStatus::Signal(signal) => {
+                return Err(ExecuteError::Killed { command, signal, out_of_memory: status.oom });
+            }
+        }
+        let tree = layers::scan::scan(active.directory(), view.as_ref(), mode)?;
+        self.commit(input, active, &tree.tree)
+    }
+
+    /// Starts the step and passes its output on until it has ended.
+    fn run_step(
+        &self,
+        id: VertexId,
+        spec: &Spec,
+        canceler: &Canceler,
+        log: &mut LogWriter,
+    ) -> Result<crate::sandbox::Exit, ExecuteError> {
+        let (stdout, stdout_writer) = pipe()?;
+        let (stderr, stderr_writer) = pipe()?;
+        let running = Arc::new(self.shared.helper.spawn(spec, stdout_writer, stderr_writer)?);
+        canceler.watch(&running);
+        let (ended, ended_writer) = pipe()?;
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let exit = running.wait();
+                // Closing it wakes the reader below.
+                drop(ended_writer);
+                exit
+            });
+            let copied = self.copy_output(id, &stdout, &stderr, &ended, log);
+            if copied.is_err() {
+                running.kill();
+            }
+            let exit = waiter.join().map_err(|_| ExecuteError::Canceled)?;
+            copied?;
+            Ok(exit?)
+        })
+    }
+
+    /// Reads both streams until the step has ended; what is in the pipes then is still read, but nobody's end of file is waited for.
+    fn copy_output(
+        &self,
+        id: VertexId,
+        stdout: &OwnedFd,
+        stderr: &OwnedFd,
+        ended: &OwnedFd,
+        log: &mut LogWriter,
+    ) -> Result<(), ExecuteError> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut open = [true, true];
+        loop {
+            let watched = |open: bool| if open { PollFlags::IN } else { PollFlags::empty() };
+            let mut polled = [
+                PollFd::new(stdout, watched(open[0])),
+                PollFd::new(stderr, watched(open[1])),
+                PollFd::new(ended, PollFlags::IN),
+            ];
+            match rustix::event::poll(&mut polled, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(io_error("wait for", "the output of a step", errno)),
+            }
+            let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
+            for (index, (source, stream)) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)].into_iter().enumerate() {
+                if !open[index] || !(ready[index] || ready[2]) {
+                    continue;
+                }
+                // Everything there is: after the end this is the last look.
+                loop {
+                    match rustix::io::read(source, &mut buffer) {
+                        Ok(0) => {
+                            open[index] = false;
+                            break;
+                        }
+                        Ok(length) => {
+                            let bytes = &buffer[..length];
+                            log.write_all(bytes).map_err(|source| ExecuteError::Io {
+                                verb: "write",
+                                path: log.path().to_owned(),
+                                source,
+                            })?;
+                            self.shared.reporter.on_event(id, Event::Log { stream, bytes });
+                            if !ready[2] {
+                                break;
+                            }
+                        }
+                        Err(rustix::io::Errno::INTR) => {}
+                        Err(rustix::io::Errno::AGAIN) => break,
+                        Err(errno) => return Err(io_error("read", "the output of a step", errno)),
+                    }
+                }
+            }
+            if ready[2] {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The whole environment of the step: HOME comes from the image's user unless it is set.
+fn environment(exec: &Exec, user: &User) -> Vec<String> {
+    let mut pairs: Vec<String> =
+        exec.env.iter().chain(&exec.unkeyed_env).map(|(name, value)| format!("{name}={value}")).collect();
+    if !exec.env.iter().any(|(name, _)| name == "HOME") {
+        pairs.push(format!("HOME={}", String::from_utf8_lossy(&user.home)));
+    }
+    pairs
+}
+
+/// `/etc/hosts` as BuildKit writes it.
+fn hosts_file(exec: &Exec) -> String {
+    let mut text = format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", exec.hostname);
+    for (name, address) in &exec.extra_hosts {
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    text
+}
+
+fn script_mount(script: &bld_solver::op::Script) -> FileMount {
+    FileMount {
+        target: path_of(script.path.as_bytes()),
+        body: script.body.clone().into_bytes(),
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+    }
+}
+
+/// The command as the user wrote it: the vertex's name without `[stage n/m]`.
+fn command_of(vertex: &Vertex) -> String {
+    vertex.name.split_once("] ").map_or(vertex.name.as_str(), |(_, text)| text).to_owned()
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// A pipe whose reading end does not block.
+fn pipe() -> Result<(OwnedFd, OwnedFd), ExecuteError> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| io_error("make", "a pipe for the output of a step", errno))?;
+    rustix::io::ioctl_fionbio(reader.as_fd(), true).map_err(|errno| io_error("set up", "a pipe", errno))?;
+    Ok((reader, writer))
+}
+
+fn io_error(verb: &'static str, what: &str, errno: rustix::io::Errno) -> ExecuteError {
+    ExecuteError::Io { verb, path: PathBuf::from(what), source: errno.into() }
+}

@@ -1,0 +1,64 @@
+//! COPY, ADD and WORKDIR: files written into a fresh layer directory. Nothing is mounted and no privilege is needed.
+
+use std::os::fd::AsFd as _;
+
+use bld_cache::record::Record;
+use bld_cache::record::State;
+use bld_cache::record::StateId;
+use bld_oci::ImagePath;
+use bld_solver::op::CopyAction;
+use bld_solver::op::CopyFrom;
+use bld_solver::op::Destination;
+use bld_solver::op::FileAction;
+use bld_solver::op::FileOp;
+use bld_solver::op::Selector;
+use bld_solver::worker::Reporter;
+
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+
+use super::LocalWorker;
+use super::SourceView;
+use crate::copy;
+use crate::copy::ApplyOptions;
+use crate::copy::CopySource;
+use crate::error::ExecuteError;
+
+impl<R: Reporter + 'static> LocalWorker<R> {
+    /// Does the actions, in order, into one layer.
+    pub(super) fn run_file(&self, operation: &FileOp, inputs: &[State]) -> Result<Record, ExecuteError> {
+        let scratch = State { id: StateId::scratch(), layers: Vec::new() };
+        let input = inputs.first().unwrap_or(&scratch);
+        let lower = self.view(input)?;
+        let views = operation.actions.iter().map(|action| match action {
+            FileAction::Copy(copy) => self.copy_view(&copy.from, inputs).map(Some),
+            FileAction::Mkfile(_) | FileAction::Mkdir(_) => Ok(None),
+        });
+        let views: Vec<Option<SourceView>> = views.collect::<Result<_, _>>()?;
+        let sources: Vec<Option<CopySource<'_>>> =
+            views.iter().map(|view| view.as_ref().map(SourceView::as_source)).collect();
+        let active = self.shared.store.layers().create()?;
+        let directory = rustix::fs::open(
+            active.directory(),
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| ExecuteError::Io { verb: "open", path: active.directory().to_owned(), source: errno.into() })?;
+        let options = ApplyOptions { mode: self.shared.layers.mode(), time: self.shared.config.made_up_time };
+        let applied = copy::apply(operation, &sources, lower.as_ref(), directory.as_fd(), &options)?;
+        self.commit(input, active, &applied.tree)
+    }
+
+    /// A whole build context as a root file system.
+    pub(super) fn local_source(&self, context: &str) -> Result<Record, ExecuteError> {
+        let all = CopyAction {
+            from: CopyFrom::Context(context.to_owned()),
+            selector: Selector { sources: vec![".".to_owned()], exclude: Vec::new(), parents: false },
+            destination: Destination { path: ImagePath::root(), is_directory: true },
+            owner: None,
+            mode: None,
+            unpack: Some(false),
+        };
+        self.run_file(&FileOp { actions: vec![FileAction::Copy(all)] }, &[])
+    }
+}

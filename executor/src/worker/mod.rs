@@ -1,0 +1,297 @@
+//! Does operations: the solver's [`Worker`] on this machine.
+//!
+//! | module | does |
+//! |---|---|
+//! | `exec` | RUN: a sandbox over an overlay mount |
+//! | `file` | COPY, ADD, WORKDIR: files into a layer directory |
+//! | `layers` | layers as directories, trees and views; unpacking on demand |
+//! | `blobs` | layers as compressed tars, in the background |
+//! | `cancel` | stopping what runs when the solver loses interest |
+//!
+//! What blocks runs on threads of its own, so that a sleeping step holds up nothing; hashing and compression share one thread a core.
+
+mod blobs;
+mod cancel;
+mod exec;
+mod file;
+mod layers;
+mod network;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bld_cache::Store;
+use bld_cache::key::CacheKey;
+use bld_cache::record::Record;
+use bld_cache::record::State;
+use bld_cache::record::StateId;
+use bld_cache::store::ActiveLayer;
+use bld_cache::store::Claim;
+use bld_cache::tree::Tree;
+use bld_oci::DiffId;
+use bld_oci::Timestamp;
+use bld_oci::compression::Compression;
+use bld_solver::graph::Vertex;
+use bld_solver::graph::VertexId;
+use bld_solver::op::CopyFrom;
+use bld_solver::op::Op;
+use bld_solver::op::Selector;
+use bld_solver::op::Source;
+use bld_solver::worker::Reporter;
+use bld_solver::worker::Worker;
+use tokio::sync::Semaphore;
+
+use self::blobs::BlobJobs;
+use self::cancel::CancelOnDrop;
+pub use self::blobs::blob_of;
+pub use self::layers::Layers;
+pub(crate) use self::layers::free_space;
+pub use self::network::NetworkPolicy;
+use self::network::Networks;
+use crate::context::ContextTree;
+use crate::copy::CopySource;
+use crate::error::ExecuteError;
+use crate::layers::LayerMode;
+use crate::layers::OverlayFlavor;
+use crate::layers::Ownership;
+use crate::sandbox::Helper;
+use crate::sandbox::Identity;
+use crate::view::merged::MergedTree;
+
+/// What a worker needs to know of one build.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// Names the build in the log directory.
+    pub build_id: String,
+    /// The build contexts by name; the main one is `context`.
+    pub contexts: BTreeMap<String, Arc<ContextTree>>,
+    /// Who bld is.
+    pub identity: Identity,
+    /// What network RUN steps get by default.
+    pub network: NetworkPolicy,
+    /// The time given to files that bld makes up.
+    pub made_up_time: Timestamp,
+    /// No file of a new layer is given a later modification time than this.
+    pub clamp: Option<Timestamp>,
+    /// How layers of the image asked for are compressed; `None` = no output wants blobs.
+    pub compression: Option<Compression>,
+    /// The machine's processors.
+    pub cores: usize,
+}
+
+/// Executes operations on this machine. Clones share everything.
+#[derive(Debug)]
+pub struct LocalWorker<R> {
+    shared: Arc<Shared<R>>,
+}
+
+#[derive(Debug)]
+struct Shared<R> {
+    store: Store,
+    helper: Helper,
+    config: WorkerConfig,
+    reporter: Arc<R>,
+    layers: Layers,
+    blob_jobs: BlobJobs,
+    networks: Networks,
+    /// One permit a core: who hashes or compresses holds one.
+    processing: Arc<Semaphore>,
+    now: fn() -> Timestamp,
+}
+
+impl<R> Clone for LocalWorker<R> {
+    fn clone(&self) -> LocalWorker<R> {
+        LocalWorker { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<R: Reporter + 'static> LocalWorker<R> {
+    /// A worker for one build. `now` tells the time of records.
+    pub fn new(
+        store: Store,
+        helper: Helper,
+        config: WorkerConfig,
+        reporter: Arc<R>,
+        now: fn() -> Timestamp,
+    ) -> LocalWorker<R> {
+        let processing = Arc::new(Semaphore::new(config.cores.max(1)));
+        let networks = Networks::new(config.network);
+        let layers = Layers::new(store.clone(), layer_mode(config.identity));
+        let shared = Shared {
+            store,
+            helper,
+            config,
+            reporter,
+            layers,
+            blob_jobs: BlobJobs::default(),
+            networks,
+            processing,
+            now,
+        };
+        LocalWorker { shared: Arc::new(shared) }
+    }
+
+    /// The store it works on.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+
+    /// Runs `work` on a thread where it may block. If the future is dropped, what `work` registered with its canceller is killed;
+    /// the thread then ends by itself.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LocalWorker<R>, &cancel::Canceler) -> Result<T, ExecuteError> + Send + 'static,
+    ) -> Result<T, ExecuteError> {
+        let guard = CancelOnDrop::new();
+        let canceler = guard.canceler();
+        let this = self.clone();
+        let outcome = tokio::task::spawn_blocking(move || work(&this, &canceler)).await;
+        drop(guard);
+        match outcome {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(ExecuteError::Canceled),
+        }
+    }
+
+    /// The tree a copy reads.
+    fn copy_view(&self, from: &CopyFrom, inputs: &[State]) -> Result<SourceView, ExecuteError> {
+        match from {
+            CopyFrom::Context(name) => {
+                let context = self.shared.config.contexts.get(name);
+                let context = context.ok_or_else(|| ExecuteError::NoSuchContext { name: name.clone() })?;
+                Ok(SourceView::Context(Arc::clone(context)))
+            }
+            CopyFrom::Input(index) => {
+                let state = inputs.get(index.0).ok_or(ExecuteError::LayerMissing)?;
+                Ok(SourceView::Layers(self.view(state)?))
+            }
+        }
+    }
+
+    /// Turns a finished layer directory into the result of a step. A state that is known already keeps its old layers: early cutoff.
+    fn commit(
+        &self,
+        input: &State,
+        active: ActiveLayer,
+        tree: &Tree,
+    ) -> Result<Record, ExecuteError> {
+        let store = &self.shared.store;
+        let id = input.id.push(&tree.digest().0);
+        if let Some(known) = store.records().state(id)? {
+            return Ok(Record { state: State { id, layers: known.layers }, created: known.created, parts: Vec::new() });
+        }
+        let layer = store.layers().commit(active, tree)?;
+        let mut layers = input.layers.clone();
+        layers.push(layer);
+        Ok(Record { state: State { id, layers }, created: (self.shared.now)(), parts: Vec::new() })
+    }
+}
+
+impl<R: Reporter + 'static> Worker for LocalWorker<R> {
+    type Error = ExecuteError;
+    type Claim = Claim;
+
+    fn lookup(&self, key: CacheKey) -> Result<Option<Record>, ExecuteError> {
+        Ok(self.shared.store.records().get(key)?)
+    }
+
+    fn record(&self, keys: &[CacheKey], record: &Record) -> Result<(), ExecuteError> {
+        Ok(self.shared.store.records().put(keys, record)?)
+    }
+
+    async fn claim(&self, key: CacheKey) -> Result<Claim, ExecuteError> {
+        if let Some(claim) = self.shared.store.try_claim(key)? {
+            return Ok(claim);
+        }
+        self.blocking(move |this, _| Ok(this.shared.store.claim(key)?)).await
+    }
+
+    async fn digest(
+        &self,
+        from: &CopyFrom,
+        selector: &Selector,
+        inputs: &[State],
+        _vertex: VertexId,
+    ) -> Result<[u8; 32], ExecuteError> {
+        let (from, selector, inputs) = (from.clone(), selector.clone(), inputs.to_vec());
+        self.blocking(move |this, _| {
+            let view = this.copy_view(&from, &inputs)?;
+            let source = view.as_source();
+            let selection = crate::copy::select(source, &selector)?;
+            Ok(selection.digest(source.view)?)
+        })
+        .await
+    }
+
+    async fn execute(&self, id: VertexId, vertex: &Vertex, inputs: &[State]) -> Result<Record, ExecuteError> {
+        let inputs = inputs.to_vec();
+        let record = match vertex.op.clone() {
+            Op::Source(Source::Image { layers }) => {
+                self.blocking(move |this, _| {
+                    let ids = layers.iter().map(|layer| this.shared.store.layers().adopt_image_layer(layer));
+                    let ids = ids.collect::<Result<Vec<_>, _>>()?;
+                    let chain = bld_oci::ChainId::of(layers.iter().map(|layer: &bld_oci::image::ImageLayer| layer.diff_id));
+                    let state = State { id: StateId::image(chain), layers: ids };
+                    Ok(Record { state, created: (this.shared.now)(), parts: Vec::new() })
+                })
+                .await?
+            }
+            Op::Source(Source::Local { context }) => self.blocking(move |this, _| this.local_source(&context)).await?,
+            Op::Exec(exec) => {
+                let vertex = vertex.clone();
+                self.blocking(move |this, canceler| this.run_exec(id, &vertex, &exec, &inputs, canceler)).await?
+            }
+            Op::File(file) => self.blocking(move |this, _| this.run_file(&file, &inputs)).await?,
+            // The solver computes it from its inputs alone.
+            Op::Merge => {
+                let [lower, upper] = inputs.as_slice() else { return Err(ExecuteError::LayerMissing) };
+                let layers = lower.layers.iter().chain(&upper.layers).copied().collect();
+                let state = State { id: lower.id.merge(upper.id), layers };
+                Record { state, created: (self.shared.now)(), parts: Vec::new() }
+            }
+        };
+        if vertex.exported && let (Some(compression), Some(layer)) = (self.shared.config.compression, record.state.layers.last()) {
+            self.start_blob(*layer, compression);
+        }
+        Ok(record)
+    }
+}
+
+/// What layer directories can hold, given who bld is.
+pub fn layer_mode(identity: Identity) -> LayerMode {
+    let (flavor, ownership) = match identity {
+        Identity::Root => (OverlayFlavor::Trusted, Ownership::Real),
+        Identity::SubordinateIds => (OverlayFlavor::User, Ownership::Real),
+        Identity::SingleId => (OverlayFlavor::User, Ownership::Recorded),
+    };
+    LayerMode { flavor, ownership }
+}
+
+/// The tree a copy reads.
+#[derive(Debug)]
+enum SourceView {
+    Context(Arc<ContextTree>),
+    Layers(Arc<MergedTree>),
+}
+
+impl SourceView {
+    fn as_source(&self) -> CopySource<'_> {
+        match self {
+            SourceView::Context(context) => {
+                CopySource { view: context.as_ref(), exclusions: Some(context.as_ref()) }
+            }
+            SourceView::Layers(layers) => CopySource { view: layers.as_ref(), exclusions: None },
+        }
+    }
+}
+
+/// A layer's two identities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerBlob {
+    /// Digest of the uncompressed tar.
+    pub diff_id: DiffId,
+    /// The stored bytes.
+    pub blob: bld_oci::image::Descriptor,
+}

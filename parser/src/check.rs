@@ -1,0 +1,170 @@
+//! Which warnings a file wants to hear: the value of `# check=` and of the build argument that overrides it.
+//!
+//! ```text
+//! value = part { ";" part }
+//! part  = ( "skip" | "experimental" ) "=" ( "all" | name { "," name } ) | "error" "=" ( "true" | "false" )
+//! ```
+//! In front of one instruction the comment holds for that instruction, in front of FROM for the whole stage.
+
+use crate::ast::Dockerfile;
+use crate::ast::Text;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Severity;
+use crate::source::Span;
+use thiserror::Error;
+
+/// Some rules, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rules {
+    /// Every rule.
+    All,
+    /// These, named as their code is: case matters.
+    Named(Vec<String>),
+}
+
+impl Rules {
+    /// Whether a rule is among them.
+    pub fn contains(&self, code: &str) -> bool {
+        match self {
+            Rules::All => true,
+            Rules::Named(names) => names.iter().any(|name| name == code),
+        }
+    }
+}
+
+/// A parsed value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Rules not to report.
+    pub skip: Rules,
+    /// Whether a warning stops the build.
+    pub error: bool,
+    /// Experimental rules to report.
+    pub experimental: Rules,
+}
+
+/// A value that is none.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidCheck {
+    /// A part without `=`, or with a key nobody knows.
+    #[error("unknown check option `{part}`")]
+    UnknownOption {
+        /// The part.
+        part: String,
+    },
+    /// `error` is true or false.
+    #[error("check option `error` is true or false, not `{value}`")]
+    NotBoolean {
+        /// The value.
+        value: String,
+    },
+}
+
+impl CheckOptions {
+    /// Reads a value.
+    pub fn parse(text: &str) -> Result<CheckOptions, InvalidCheck> {
+        let nothing = || Rules::Named(Vec::new());
+        let mut options = CheckOptions { skip: nothing(), error: false, experimental: nothing() };
+        for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            let value = value.trim();
+            match key.trim() {
+                "skip" if part.contains('=') => options.skip = rules(value),
+                "experimental" if part.contains('=') => options.experimental = rules(value),
+                "error" if value.eq_ignore_ascii_case("true") => options.error = true,
+                "error" if value.eq_ignore_ascii_case("false") => options.error = false,
+                "error" => return Err(InvalidCheck::NotBoolean { value: value.to_owned() }),
+                _ => return Err(InvalidCheck::UnknownOption { part: part.to_owned() }),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The findings a file wants to hear: errors always, warnings unless the file, its stage or its instruction skips them.
+///
+/// `override_options` stands in for the directive of the file if the user gave one.
+pub fn wanted(
+    diagnostics: Vec<Diagnostic>,
+    dockerfile: &Dockerfile,
+    override_options: Option<&CheckOptions>,
+) -> Vec<Diagnostic> {
+    let directive = dockerfile.directives.check.as_ref().and_then(|text| CheckOptions::parse(&text.value).ok());
+    let whole = override_options.or(directive.as_ref());
+    let scopes = scopes(dockerfile);
+    diagnostics
+        .into_iter()
+        .filter(|diagnostic| {
+            let skipped = whole.is_some_and(|options| options.skip.contains(diagnostic.code))
+                || scopes.iter().any(|(span, skip)| holds(*span, diagnostic.span) && skip.contains(diagnostic.code));
+            diagnostic.severity == Severity::Error || !skipped
+        })
+        .collect()
+}
+
+fn rules(value: &str) -> Rules {
+    let names: Vec<String> =
+        value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if names.iter().any(|name| name.eq_ignore_ascii_case("all")) { Rules::All } else { Rules::Named(names) }
+}
+
+/// The comments in front of instructions: where each holds and what it skips.
+fn scopes(dockerfile: &Dockerfile) -> Vec<(Span, Rules)> {
+    let mut scopes = Vec::new();
+    let mut add = |check: Option<&Text>, span: Span| {
+        if let Some(options) = check.and_then(|check| CheckOptions::parse(&check.value).ok()) {
+            scopes.push((span, options.skip));
+        }
+    };
+    for stage in &dockerfile.stages {
+        let end = stage.instructions.last().map_or(stage.from.span, |located| located.span);
+        add(stage.from.check.as_ref(), stage.from.span.to(end));
+        for located in &stage.instructions {
+            add(located.check.as_ref(), located.span);
+        }
+    }
+    scopes
+}
+
+fn holds(outer: Span, inner: Span) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CheckOptions;
+    use super::Rules;
+    use super::wanted;
+
+    #[test]
+    fn values() {
+        let options = CheckOptions::parse("skip=A, B;error=true;experimental=all").unwrap();
+        assert_eq!(options.skip, Rules::Named(vec!["A".to_owned(), "B".to_owned()]));
+        assert!(options.error && options.experimental == Rules::All);
+        assert_eq!(CheckOptions::parse("").unwrap().skip, Rules::Named(Vec::new()));
+        for text in ["skip", "x=y", "error=maybe", "error", "all"] {
+            assert!(CheckOptions::parse(text).is_err(), "{text}");
+        }
+    }
+
+    fn codes(text: &str, override_options: Option<&str>) -> Vec<&'static str> {
+        let parsed = crate::parse(text.as_bytes());
+        let options = override_options.map(|text| CheckOptions::parse(text).unwrap());
+        let dockerfile = parsed.dockerfile.unwrap();
+        wanted(parsed.diagnostics, &dockerfile, options.as_ref()).iter().map(|diagnostic| diagnostic.code).collect()
+    }
+
+    #[test]
+    fn scopes() {
+        let plain = "FROM a\nMAINTAINER b\nCMD c\n";
+        assert_eq!(codes(plain, None), ["MaintainerDeprecated", "JSONArgsRecommended"]);
+        assert_eq!(codes(plain, Some("skip=all")), [""; 0]);
+        let all = format!("# check=skip=all\n{plain}");
+        assert_eq!(codes(&all, None), [""; 0]);
+        assert_eq!(codes(&all, Some("skip=MaintainerDeprecated")), ["JSONArgsRecommended"]);
+        let one = "FROM a\n# check=skip=MaintainerDeprecated\nMAINTAINER b\nMAINTAINER c\n";
+        assert_eq!(codes(one, None), ["MaintainerDeprecated"]);
+        let stage = "\n# check=skip=MaintainerDeprecated\nFROM a\nMAINTAINER b\nFROM c\nMAINTAINER d\n";
+        assert_eq!(codes(stage, None), ["MaintainerDeprecated"]);
+    }
+}

@@ -1,0 +1,87 @@
+//! Old and doubtful forms: JSONArgsRecommended, MaintainerDeprecated, LegacyKeyValueFormat, JsonLookingShellForm.
+
+use crate::ast::CommandLine;
+use crate::ast::Instruction;
+use crate::ast::KeyValues;
+use crate::joined::Slice;
+use crate::sink::Sink;
+
+/// Forms the language only keeps for old files.
+pub(super) fn deprecated(instruction: &Instruction, keyword: Slice<'_>, sink: &mut Sink) {
+    match instruction {
+        Instruction::Maintainer(name) => {
+            let hint =
+                format!("write `LABEL org.opencontainers.image.authors=\"{}\"`", name.value.replace('"', "\\\""));
+            sink.warning("MaintainerDeprecated", keyword.span(), "MAINTAINER is deprecated", hint);
+        }
+        Instruction::Env(pairs) | Instruction::Label(pairs) => legacy(pairs, keyword, sink),
+        _ => {}
+    }
+}
+
+/// A command in shell form never gets the signals its container gets.
+pub(super) fn json_recommended(instruction: &Instruction, keyword: Slice<'_>, sink: &mut Sink) {
+    let (Instruction::Cmd(CommandLine::Shell(text)) | Instruction::Entrypoint(CommandLine::Shell(text))) = instruction
+    else {
+        return;
+    };
+    if text.trim_start().starts_with('[') && looks_like_json(text) {
+        // Already said, and better, by `JsonLookingShellForm`.
+        return;
+    }
+    let name = keyword.text().to_ascii_uppercase();
+    let message = format!("{name} in shell form: the shell keeps signals from the command");
+    let hint = format!("write `{name} [\"PROGRAM\", \"ARGUMENT\"]`, or set SHELL to say that the shell is meant");
+    sink.warning("JSONArgsRecommended", keyword.span(), message, hint);
+}
+
+/// Says so if a command that fell back to shell form was most likely meant as a JSON array.
+///
+/// `array_end` is where a valid array ends that something else follows.
+pub(crate) fn json_looking(arguments: Slice<'_>, array_end: Option<usize>, sink: &mut Sink) {
+    let text = arguments.text();
+    if array_end.is_none() && !looks_like_json(text) {
+        return;
+    }
+    let array = array_end.and_then(|end| text.get(..end));
+    let behind = array_end.and_then(|end| text.get(end..)).map_or("", str::trim);
+    // `[ "$x" ] && y` is a valid array with something behind it, and a test of the shell.
+    if array.is_some() && !behind.starts_with('#') && !looks_like_json(text) {
+        return;
+    }
+    let hint = match array {
+        Some(array) if behind.starts_with('#') => format!("write `{array}` and give the comment a line of its own"),
+        Some(array) => format!("nothing may follow the array: write `{array}`"),
+        None if text.contains('\'') && !text.contains('"') => {
+            format!("JSON strings take double quotes: `{}`", text.replace('\'', "\""))
+        }
+        None => "write `[\"PROGRAM\", \"ARGUMENT\"]`: strings in double quotes, commas between them".to_owned(),
+    };
+    let message = "looks like a JSON array but is none, so it runs in the shell";
+    sink.warning("JsonLookingShellForm", arguments.span(), message, hint);
+}
+
+fn legacy(pairs: &KeyValues, keyword: Slice<'_>, sink: &mut Sink) {
+    let Some((key, value)) = pairs.pairs.first().filter(|_| pairs.legacy) else { return };
+    let name = keyword.text().to_ascii_uppercase();
+    let quoted = if value.raw.contains(char::is_whitespace) && !value.raw.starts_with(['"', '\'']) {
+        format!("\"{}\"", value.raw.replace('"', "\\\""))
+    } else {
+        value.raw.clone()
+    };
+    let message = format!("`{name} KEY VALUE` is an old form");
+    sink.warning("LegacyKeyValueFormat", key.span, message, format!("write `{name} {}={quoted}`", key.raw));
+}
+
+/// Tells a broken array from the shell's own `[ -f x ]` and `[[ ... ]]`: those need a blank or a bracket behind the first one,
+/// and no comma behind a string.
+fn looks_like_json(text: &str) -> bool {
+    let Some(inside) = text.trim_start().strip_prefix('[') else { return false };
+    let content = inside.trim_start();
+    if content.len() == inside.len() {
+        return !inside.is_empty() && !inside.starts_with('[');
+    }
+    let Some(quote) = content.chars().next().filter(|letter| matches!(letter, '"' | '\'')) else { return false };
+    let Some((_, behind)) = content[1..].split_once(quote) else { return false };
+    behind.trim_start().starts_with(',')
+}

@@ -1,0 +1,49 @@
+//! Warnings that need only the text of the instructions, found while parsing.
+//!
+//! What needs values (undefined variables, secrets in keys) is checked elsewhere, where they are known.
+
+mod casing;
+pub(crate) mod forms;
+mod stages;
+
+use crate::ast::Instruction;
+use crate::instruction::Outcome;
+use crate::instruction::Statement;
+use crate::sink::Sink;
+
+/// Watches instructions go by.
+#[derive(Debug, Default)]
+pub(crate) struct Linter {
+    casing: casing::Casing,
+    stages: stages::Stages,
+}
+
+impl Linter {
+    /// Looks at the next instruction.
+    pub(crate) fn instruction(&mut self, outcome: &Outcome<'_>, sink: &mut Sink) {
+        self.casing.keyword(outcome.keyword);
+        if let Some(as_keyword) = outcome.as_keyword {
+            casing::as_keyword(outcome.keyword, as_keyword, sink);
+        }
+        if let Some(name) = outcome.stage_name {
+            casing::stage_name(name, sink);
+        }
+        match &outcome.statement {
+            Some(Statement::From(from)) => self.stages.open(from, sink),
+            Some(Statement::Instruction(instruction)) => {
+                self.stages.instruction(instruction, outcome.keyword, sink);
+                forms::deprecated(instruction, outcome.keyword, sink);
+                let is_command = matches!(instruction, Instruction::Cmd(_) | Instruction::Entrypoint(_));
+                if is_command && !self.stages.has_shell() {
+                    forms::json_recommended(instruction, outcome.keyword, sink);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Says what only the whole file can tell.
+    pub(crate) fn finish(self, sink: &mut Sink) {
+        self.casing.finish(sink);
+    }
+}

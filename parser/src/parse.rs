@@ -1,0 +1,240 @@
+//! The way from bytes to a [`Dockerfile`].
+
+use crate::ast::Dockerfile;
+use crate::ast::Instruction;
+use crate::ast::Located;
+use crate::ast::Stage;
+use crate::check::CheckOptions;
+use crate::diagnostic::Diagnostic;
+use crate::directive;
+use crate::instruction;
+use crate::instruction::Line;
+use crate::instruction::Outcome;
+use crate::instruction::Statement;
+use crate::joined::Slice;
+use crate::limits::MAX_FILE_BYTES;
+use crate::limits::MAX_LINE_BYTES;
+use crate::lines::Lines;
+use crate::lines::LogicalLine;
+use crate::lint::Linter;
+use crate::sink::Sink;
+use crate::source::BYTE_ORDER_MARK;
+use crate::source::Span;
+
+/// What became of a Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// The syntax tree; `None` if any diagnostic is an error.
+    pub dockerfile: Option<Dockerfile>,
+    /// All findings in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What became of the text of an ONBUILD trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedTrigger {
+    /// The instruction, its spans relative to the trigger's text; `None` if any diagnostic is an error.
+    pub instruction: Option<Located>,
+    /// All findings in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Parses a Dockerfile. Every mistake is reported, not only the first.
+pub fn parse(text: &[u8]) -> Parsed {
+    let mut sink = Sink::default();
+    let dockerfile = read(text, &mut sink);
+    Parsed { dockerfile: dockerfile.filter(|_| !sink.has_errors()), diagnostics: sink.into_sorted() }
+}
+
+/// Parses the text of one ONBUILD trigger as an image's configuration holds it: one instruction, perhaps with
+/// here-documents, and no directives.
+pub fn parse_trigger(text: &str) -> ParsedTrigger {
+    let mut sink = Sink::default();
+    let instruction = read_trigger(text, &mut sink);
+    ParsedTrigger { instruction: instruction.filter(|_| !sink.has_errors()), diagnostics: sink.into_sorted() }
+}
+
+fn read(bytes: &[u8], sink: &mut Sink) -> Option<Dockerfile> {
+    if !is_small_enough(bytes, sink) {
+        return None;
+    }
+    check_line_lengths(bytes, sink);
+    let (text, invalid) = decode(bytes);
+    let start = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let (directives, start) = directive::read(&text, start, sink);
+    let mut lines = Lines::new(&text, start, directives.escape);
+    let mut builder = Builder::default();
+    while let Some(line) = lines.next(sink) {
+        builder.line(&line, directives.escape, sink);
+    }
+    report_invalid(&invalid, start, lines.comment_spans(), sink);
+    builder.finish(text.len(), sink).map(|(global_args, stages)| Dockerfile { directives, global_args, stages })
+}
+
+fn read_trigger(text: &str, sink: &mut Sink) -> Option<Located> {
+    if !is_small_enough(text.as_bytes(), sink) {
+        return None;
+    }
+    let mut lines = Lines::new(text, 0, '\\');
+    let Some(line) = lines.next(sink) else {
+        sink.error(
+            "EmptyTrigger",
+            Span::new(0, text.len()),
+            "the trigger holds no instruction",
+            "write an instruction",
+        );
+        return None;
+    };
+    if let Some(surplus) = lines.next(sink) {
+        let hint = "use one ONBUILD for each instruction";
+        sink.error("UnexpectedInstruction", surplus.span, "a trigger is a single instruction", hint);
+    }
+    let whole = Slice::whole(&line.joined);
+    let outcome = instruction::parse(as_line(&line, whole, '\\'), sink)?;
+    match outcome.statement? {
+        Statement::Instruction(Instruction::Onbuild(_) | Instruction::Maintainer(_)) | Statement::From(_) => {
+            let name = outcome.keyword.text().to_ascii_uppercase();
+            let message = format!("{name} cannot be a trigger of ONBUILD");
+            sink.error("InvalidTrigger", outcome.keyword.span(), message, "use another instruction as the trigger");
+            None
+        }
+        Statement::Instruction(instruction) => Some(locate(&line, instruction)),
+    }
+}
+
+fn as_line<'a>(line: &'a LogicalLine, slice: Slice<'a>, escape: char) -> Line<'a> {
+    Line { slice, span: line.span, heredocs: &line.heredocs, comments: &line.comments, escape }
+}
+
+fn locate(line: &LogicalLine, instruction: Instruction) -> Located {
+    Located {
+        instruction,
+        span: line.span,
+        text: line.joined.text().to_owned(),
+        check: instruction::check_comment(&line.comments),
+    }
+}
+
+/// Gathers instructions into stages.
+#[derive(Debug, Default)]
+struct Builder {
+    global_args: Vec<crate::ast::ArgInstruction>,
+    stages: Vec<Stage>,
+    linter: Linter,
+    /// Whether any FROM was met, even a wrong one.
+    in_stage: bool,
+    any: bool,
+    orphan_reported: bool,
+}
+
+impl Builder {
+    fn line(&mut self, line: &LogicalLine, escape: char, sink: &mut Sink) {
+        self.any = true;
+        let whole = Slice::whole(&line.joined);
+        let Some(outcome) = instruction::parse(as_line(line, whole, escape), sink) else { return };
+        if let Some(check) = instruction::check_comment(&line.comments)
+            && let Err(error) = CheckOptions::parse(&check.value)
+        {
+            sink.warning("InvalidCheck", check.span, error.to_string(), directive::CHECK_HINT);
+        }
+        self.linter.instruction(&outcome, sink);
+        let is_from = outcome.keyword.text().eq_ignore_ascii_case("FROM");
+        self.in_stage |= is_from;
+        let Outcome { keyword, statement: Some(statement), .. } = outcome else { return };
+        match statement {
+            Statement::From(from) => self.stages.push(Stage { from, instructions: Vec::new() }),
+            Statement::Instruction(Instruction::Arg(arg)) if !self.in_stage => self.global_args.push(arg),
+            Statement::Instruction(_) if !self.in_stage => self.orphan(keyword, sink),
+            Statement::Instruction(instruction) => {
+                if let Some(stage) = self.stages.last_mut() {
+                    stage.instructions.push(locate(line, instruction));
+                }
+            }
+        }
+    }
+
+    fn orphan(&mut self, keyword: Slice<'_>, sink: &mut Sink) {
+        // One report is enough: it is one mistake, however many instructions follow.
+        if !std::mem::replace(&mut self.orphan_reported, true) {
+            let name = keyword.text().to_ascii_uppercase();
+            let message = format!("{name} stands before the first FROM: there is no build stage yet");
+            sink.error(
+                "NoBuildStage",
+                keyword.span(),
+                message,
+                "begin with `FROM IMAGE`; only ARG may stand before it",
+            );
+        }
+    }
+
+    fn finish(self, end: usize, sink: &mut Sink) -> Option<(Vec<crate::ast::ArgInstruction>, Vec<Stage>)> {
+        self.linter.finish(sink);
+        if !self.any {
+            let message = "file with no instructions";
+            sink.error("EmptyDockerfile", Span::new(0, 0), message, "begin with `FROM IMAGE`");
+            return None;
+        }
+        if !self.in_stage && !self.orphan_reported && !sink.has_errors() {
+            let message = "there is no build stage: no FROM was found";
+            sink.error("NoBuildStage", Span::new(end, end), message, "add `FROM IMAGE`");
+        }
+        Some((self.global_args, self.stages))
+    }
+}
+
+fn is_small_enough(bytes: &[u8], sink: &mut Sink) -> bool {
+    if bytes.len() <= MAX_FILE_BYTES {
+        return true;
+    }
+    let message = format!("the Dockerfile has {} bytes, more than {MAX_FILE_BYTES}", bytes.len());
+    sink.error("FileTooLarge", Span::new(0, 0), message, "move data out of the Dockerfile and COPY it");
+    false
+}
+
+fn check_line_lengths(bytes: &[u8], sink: &mut Sink) {
+    let mut start = 0;
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let content = line.strip_suffix(b"\r").unwrap_or(line);
+        if content.len() > MAX_LINE_BYTES {
+            let span = Span::new(start + MAX_LINE_BYTES, start + content.len());
+            let message = format!("line is longer than {MAX_LINE_BYTES} bytes");
+            sink.error("LineTooLong", span, message, "split it with the escape character at the end of a line");
+        }
+        start += line.len() + 1;
+    }
+}
+
+/// The text with every invalid byte replaced by a question mark - so offsets stay what they were - and where those are.
+fn decode(bytes: &[u8]) -> (String, Vec<Span>) {
+    let mut text = String::with_capacity(bytes.len());
+    let mut invalid: Vec<Span> = Vec::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        let bad = chunk.invalid().len();
+        if bad > 0 {
+            let span = Span::new(text.len(), text.len() + bad);
+            match invalid.last_mut() {
+                // Neighbours are one mistake.
+                Some(last) if last.end == span.start => last.end = span.end,
+                _ => invalid.push(span),
+            }
+            text.extend(std::iter::repeat_n('?', bad));
+        }
+    }
+    (text, invalid)
+}
+
+/// Bytes that are no UTF-8 stop the build unless they stand in a comment.
+fn report_invalid(invalid: &[Span], directives_end: usize, comments: &[Span], sink: &mut Sink) {
+    for span in invalid.iter().copied() {
+        let index = comments.partition_point(|comment| comment.end <= span.start);
+        let in_comment = comments.get(index).is_some_and(|comment| comment.start <= span.start);
+        let in_directive = usize::try_from(span.start).is_ok_and(|start| start < directives_end);
+        let hint = "save the file as UTF-8";
+        if in_comment || in_directive {
+            sink.warning("InvalidUtf8", span, "comment is not UTF-8", hint);
+        } else {
+            sink.error("InvalidUtf8", span, "text is not UTF-8", hint);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! "Did you mean": the nearest of a few known names.
+
+/// Longer names are never taken for slips: comparing takes the product of both lengths.
+const LONGEST: usize = 256;
+
+/// The candidate nearest to `name` if it is near enough to be a slip of the keyboard.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = candidates.into_iter().filter_map(|candidate| Some((edits(name, candidate)?, candidate)));
+    near.min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
+}
+
+/// Whether one of two names may well be a slip for the other.
+pub fn is_near(name: &str, candidate: &str) -> bool {
+    edits(name, candidate).is_some()
+}
+
+/// How far two names are apart, case aside; `None` if too far.
+fn edits(name: &str, candidate: &str) -> Option<usize> {
+    let (length, other) = (name.chars().count(), candidate.chars().count());
+    let limit = (length / 3).clamp(1, 3);
+    // Lengths alone rule most of them out.
+    if length > LONGEST || length.abs_diff(other) > limit {
+        return None;
+    }
+    let letters = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
+    Some(distance(&letters(name), &letters(candidate))).filter(|distance| *distance <= limit)
+}
+
+/// Edits (insert, delete, replace, swap of neighbours) between two words.
+fn distance(left: &[char], right: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
+    let mut previous: Vec<usize> = (0..=right.len()).collect();
+    for (row, letter) in left.iter().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, other) in right.iter().enumerate() {
+            let mut best = (previous[column] + usize::from(letter != other)).min(previous[column + 1] + 1);
+            best = best.min(current[column] + 1);
+            let swapped = row > 0 && column > 0 && left[row - 1] == *other && right[column - 1] == *letter;
+            if swapped {
+                best = best.min(before[column - 1] + 1);
+            }
+            current.push(best);
+        }
+        before = std::mem::replace(&mut previous, current);
+    }
+    previous[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_near;
+    use super::nearest;
+
+    #[test]
+    fn slips_are_recognised() {
+        let known = ["COPY", "CMD", "RUN", "ENTRYPOINT"];
+        assert_eq!(nearest("COYP", known), Some("COPY"));
+        assert_eq!(nearest("RUM", known), Some("RUN"));
+        assert_eq!(nearest("entripoint", known), Some("ENTRYPOINT"));
+        assert_eq!(nearest("FOOBAR", known), None);
+        assert_eq!(nearest("", known), None);
+        assert!(is_near("alpine:3.2", "alpine:3.20") && !is_near("alpine", "debian"));
+    }
+}

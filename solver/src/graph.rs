@@ -1,0 +1,125 @@
+//! The graph of vertices. Acyclic by construction: a vertex can only be added on top of existing ones.
+
+use petgraph::Direction;
+use petgraph::graph::DiGraph;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef as _;
+use petgraph::visit::IntoNodeReferences as _;
+
+use crate::op::Op;
+
+/// Names a vertex within one build. It means nothing outside that build: a [`bld_cache::key::CacheKey`] crosses builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VertexId(NodeIndex);
+
+/// A node of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vertex {
+    /// What it does.
+    pub op: Op,
+    /// How it is shown: `[build 2/4] RUN make`.
+    pub name: String,
+    /// The instruction's place in the Dockerfile, as byte offsets; `None` for what no line asked for.
+    pub span: Option<bld_parser::source::Span>,
+    /// The stage it belongs to, for `--no-cache-filter` and reports: its name, or its number.
+    pub stage: String,
+    /// Never take its result from the cache.
+    pub no_cache: bool,
+    /// Its layer is part of the image asked for: worth compressing while later steps run.
+    pub exported: bool,
+}
+
+/// Vertices and what they need.
+#[derive(Debug, Default)]
+pub struct Graph {
+    inner: DiGraph<Vertex, usize>,
+}
+
+impl VertexId {
+    /// Its number in order of addition, from 0.
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Graph {
+        Graph::default()
+    }
+
+    /// Adds a vertex on top of existing ones; the order of `inputs` is the one [`crate::op::InputIndex`] counts in.
+    ///
+    /// # Panics
+    ///
+    /// If an input belongs to another, larger graph.
+    pub fn add(&mut self, vertex: Vertex, inputs: impl IntoIterator<Item = VertexId>) -> VertexId {
+        let node = self.inner.add_node(vertex);
+        for (position, input) in inputs.into_iter().enumerate() {
+            self.inner.add_edge(input.0, node, position);
+        }
+        VertexId(node)
+    }
+
+    /// What a vertex needs, in order.
+    pub fn inputs(&self, id: VertexId) -> Vec<VertexId> {
+        let mut inputs: Vec<(usize, VertexId)> = self
+            .inner
+            .edges_directed(id.0, Direction::Incoming)
+            .map(|edge| (*edge.weight(), VertexId(edge.source())))
+            .collect();
+        inputs.sort_unstable();
+        inputs.into_iter().map(|(_, input)| input).collect()
+    }
+
+    /// A vertex.
+    ///
+    /// # Panics
+    ///
+    /// If the id belongs to another, larger graph.
+    pub fn vertex(&self, id: VertexId) -> &Vertex {
+        &self.inner[id.0]
+    }
+
+    /// Every vertex in order of addition: inputs come before what needs them.
+    pub fn ids(&self) -> impl Iterator<Item = VertexId> + use<> {
+        self.inner.node_indices().map(VertexId)
+    }
+
+    /// Every vertex with its id, in order of addition.
+    pub fn iter(&self) -> impl Iterator<Item = (VertexId, &Vertex)> {
+        self.inner.node_references().map(|(node, vertex)| (VertexId(node), vertex))
+    }
+
+    /// How many vertices there are.
+    pub fn len(&self) -> usize {
+        self.inner.node_count()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `targets` and everything they need, in order of addition.
+    pub fn reachable(&self, targets: &[VertexId]) -> Vec<VertexId> {
+        let mut wanted = vec![false; self.len()];
+        for target in targets {
+            wanted[target.index()] = true;
+        }
+        // Inputs are older than what needs them: one pass from the youngest marks everything.
+        for id in self.inner.node_indices().rev() {
+            if wanted[id.index()] {
+                for input in self.inner.neighbors_directed(id, Direction::Incoming) {
+                    wanted[input.index()] = true;
+                }
+            }
+        }
+        self.ids().filter(|id| wanted[id.index()]).collect()
+    }
+
+    /// Marks a vertex as one whose layer is part of the image asked for.
+    pub(crate) fn mark_exported(&mut self, id: VertexId) {
+        self.inner[id.0].exported = true;
+    }
+}

@@ -1,0 +1,205 @@
+//! Cache keys of vertices.
+//!
+//! ```text
+//! definition key = operation + definition keys of the inputs + digests of what it takes from contexts
+//! content key    = operation + state ids of the inputs       + digests of what it takes from contexts and inputs
+//! ```
+//!
+//! The definition key needs no result and so can be looked up before anything ran. The content key sees through a step that ran
+//! again and made the same files, and through changes of files a COPY does not take: an input that is only copied from enters
+//! by the digest of what is taken from it, never by its state.
+//!
+//! What an operation means enters its key; what it is called, where its Dockerfile line stands, proxies, addresses in
+//! /etc/hosts and the size of /dev/shm do not.
+
+use bld_cache::key::CacheKey;
+use bld_cache::key::Domain;
+use bld_cache::key::KeyHasher;
+use bld_cache::key::KeyPart;
+use bld_cache::record::StateId;
+use bld_oci::ChainId;
+use bld_oci::ImagePath;
+
+use crate::op::CopyAction;
+use crate::op::CopyFrom;
+use crate::op::Destination;
+use crate::op::Exec;
+use crate::op::FileAction;
+use crate::op::FileOp;
+use crate::op::Mkdir;
+use crate::op::Mkfile;
+use crate::op::ModeChange;
+use crate::op::NetworkMode;
+use crate::op::Op;
+use crate::op::Owner;
+use crate::op::Selector;
+use crate::op::Source;
+
+/// A part of a tree whose digest enters a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// The tree.
+    pub from: CopyFrom,
+    /// The part.
+    pub selector: Selector,
+}
+
+/// What an operation takes from trees, in the order [`definition_key`] and [`content_key`] want the digests.
+pub fn selections(op: &Op) -> Vec<Selection> {
+    match op {
+        Op::Source(Source::Local { context }) => {
+            let everything = Selector { sources: vec!["/".to_owned()], exclude: Vec::new(), parents: false };
+            vec![Selection { from: CopyFrom::Context(context.clone()), selector: everything }]
+        }
+        Op::File(FileOp { actions }) => actions
+            .iter()
+            .filter_map(|action| match action {
+                FileAction::Copy(copy) => Some(Selection { from: copy.from.clone(), selector: copy.selector.clone() }),
+                FileAction::Mkfile(_) | FileAction::Mkdir(_) => None,
+            })
+            .collect(),
+        Op::Source(Source::Image { .. }) | Op::Exec(_) | Op::Merge => Vec::new(),
+    }
+}
+
+/// The key that needs no result. `inputs` are the inputs' definition keys; `digests` has an entry for each of [`selections`],
+/// `None` for what is taken from an input.
+pub fn definition_key(op: &Op, inputs: &[CacheKey], digests: &[Option<[u8; 32]>]) -> (CacheKey, Vec<KeyPart>) {
+    let hasher = hash_op(op).text("by", "definition");
+    let hasher = hasher.list("input", inputs.iter().map(CacheKey::as_bytes).map(hex));
+    let hasher = digests.iter().fold(hasher, |hasher, digest| match digest {
+        Some(digest) => hasher.bytes("content", digest),
+        None => hasher.text("content", "see input"),
+    });
+    hasher.finish()
+}
+
+/// The key by what the inputs hold. `inputs` are the inputs' state ids; `digests` has an entry for each of [`selections`].
+pub fn content_key(op: &Op, inputs: &[StateId], digests: &[[u8; 32]]) -> (CacheKey, Vec<KeyPart>) {
+    let states = inputs
+        .iter()
+        .enumerate()
+        .map(|(position, state)| if is_only_copied_from(op, position) { String::new() } else { hex(state.as_bytes()) })
+        .collect::<Vec<_>>();
+    let hasher = hash_op(op).text("by", "content").list("input", states.iter());
+    digests.iter().fold(hasher, |hasher, digest| hasher.bytes("content", digest)).finish()
+}
+
+fn is_only_copied_from(op: &Op, position: usize) -> bool {
+    // Input 0 of a file operation is what is written on, even if something is copied from it too.
+    matches!(op, Op::File(_)) && position > 0
+}
+
+fn hash_op(op: &Op) -> KeyHasher {
+    match op {
+        Op::Source(Source::Image { layers }) => {
+            let chain = ChainId::of(layers.iter().map(|layer| layer.diff_id));
+            let name = chain.map_or_else(|| "scratch".to_owned(), |chain| chain.digest().to_string());
+            KeyHasher::new(Domain("bld.source.image.v1")).text("chain", &name)
+        }
+        // The name says nothing about the files: the digest of all of them does.
+        Op::Source(Source::Local { .. }) => KeyHasher::new(Domain("bld.source.local.v1")),
+        Op::Exec(exec) => hash_exec(exec),
+        Op::File(file) => file
+            .actions
+            .iter()
+            .fold(KeyHasher::new(Domain("bld.file.v1")).text("actions", &file.actions.len().to_string()), hash_action),
+        Op::Merge => KeyHasher::new(Domain("bld.merge.v1")),
+    }
+}
+
+fn hash_exec(exec: &Exec) -> KeyHasher {
+    let Exec { args, env, unkeyed_env: _, cwd, user, network, hostname, extra_hosts, script, shm_size: _, platform } =
+        exec;
+    let hasher = KeyHasher::new(Domain("bld.exec.v1"))
+        .list("args", args.iter())
+        .list("env", env.iter().map(|(name, value)| format!("{name}={value}")));
+    let hasher = path(hasher, "cwd", cwd)
+        .text("user", user)
+        .text(
+            "network",
+            match network {
+                NetworkMode::Default => "default",
+                NetworkMode::None => "none",
+                NetworkMode::Host => "host",
+            },
+        )
+        .text("hostname", hostname)
+        .list("extra host", extra_hosts.iter().map(|(name, _)| name));
+    let hasher = match script {
+        None => hasher.text("script", "none"),
+        Some(script) => {
+            path(hasher.text("script", "file"), "script path", &script.path).text("script body", &script.body)
+        }
+    };
+    hasher
+        .text("os", &platform.os)
+        .text("architecture", &platform.architecture)
+        .list("variant", platform.variant.iter())
+}
+
+fn hash_action(hasher: KeyHasher, action: &FileAction) -> KeyHasher {
+    match action {
+        FileAction::Copy(CopyAction { from, selector, destination: place, owner: by, mode, unpack }) => {
+            let Selector { sources, exclude, parents } = selector;
+            let hasher = hasher.text("action", "copy");
+            let hasher = match from {
+                // Owners become 0:0, so a context and an input are not the same; which context does not matter.
+                CopyFrom::Context(_) => hasher.text("from", "context"),
+                CopyFrom::Input(index) => hasher.text("from", &format!("input {}", index.0)),
+            }
+            .list("source", sources.iter())
+            .list("exclude", exclude.iter())
+            .text("parents", flag(*parents));
+            let hasher = owner(destination(hasher, place), by.as_ref());
+            let hasher = match mode {
+                None => hasher.text("mode", "kept"),
+                Some(change) => mode_change(hasher, change),
+            };
+            hasher.text("unpack", unpack.map_or("archives", flag))
+        }
+        FileAction::Mkfile(Mkfile { name, destination: place, body, mode, owner: by }) => {
+            let hasher = destination(hasher.text("action", "mkfile").text("name", name), place);
+            owner(mode_change(hasher.list("body", std::iter::once(body)), mode), by.as_ref())
+        }
+        FileAction::Mkdir(Mkdir { path: place, owner: by }) => {
+            owner(path(hasher.text("action", "mkdir"), "path", place), by.as_ref())
+        }
+    }
+}
+
+fn destination(hasher: KeyHasher, destination: &Destination) -> KeyHasher {
+    path(hasher, "destination", &destination.path).text("is directory", flag(destination.is_directory))
+}
+
+fn owner(hasher: KeyHasher, owner: Option<&Owner>) -> KeyHasher {
+    match owner {
+        None => hasher.text("owner", "kept"),
+        Some(Owner { user, group }) => hasher.text("owner", "given").text("user", user).list("group", group.iter()),
+    }
+}
+
+fn mode_change(hasher: KeyHasher, mode: &ModeChange) -> KeyHasher {
+    match mode {
+        ModeChange::Absolute(bits) => hasher.text("mode", "octal").text("bits", &format!("{bits:04o}")),
+        ModeChange::Symbolic(text) => hasher.text("mode", "symbolic").text("clauses", text),
+    }
+}
+
+/// A list of one item: the only field that takes any bytes and shows them as text.
+fn path(hasher: KeyHasher, name: &str, path: &ImagePath) -> KeyHasher {
+    hasher.list(name, std::iter::once(path.as_bytes()))
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,160 @@
+//! Variables that FROM lines see: platform arguments and the ARGs before the first FROM.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bld_oci::platform::Platform;
+use bld_parser::ast::Dockerfile;
+use bld_parser::source::Span;
+
+use super::LowerRequest;
+use super::report::Report;
+use super::words;
+use super::words::Variables;
+
+/// Build arguments every RUN gets without asking, and without their values entering its key.
+pub(super) const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The variables, and who declared them.
+#[derive(Debug)]
+pub(super) struct Globals {
+    values: BTreeMap<String, String>,
+    /// Names of the ARGs before the first FROM.
+    names: Arc<BTreeSet<String>>,
+    /// `--build-arg`, with what the request implies.
+    build_args: BTreeMap<String, String>,
+    /// Names that ARG declared anywhere, or that need no declaration.
+    declared: BTreeSet<String>,
+    /// The value of `SOURCE_DATE_EPOCH`, if it was given or declared.
+    epoch: Option<i64>,
+}
+
+impl Globals {
+    pub(super) fn new(dockerfile: &Dockerfile, request: &LowerRequest, report: &mut Report) -> Globals {
+        let mut build_args = request.build_args.clone();
+        if let Some(epoch) = request.source_date_epoch {
+            build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
+        }
+        let mut globals = Globals {
+            values: BTreeMap::new(),
+            names: Arc::default(),
+            build_args,
+            declared: BTreeSet::new(),
+            epoch: request.source_date_epoch,
+        };
+        for (name, value) in platform_arguments(request) {
+            let value = globals.build_args.get(&name).cloned().unwrap_or(value);
+            globals.declared.insert(name.clone());
+            globals.values.insert(name, value);
+        }
+        if let Some(epoch) = globals.build_args.get("SOURCE_DATE_EPOCH").cloned() {
+            globals.set_epoch(&epoch, Span::new(0, 0), report);
+        }
+        let escape = dockerfile.directives.escape;
+        for instruction in &dockerfile.global_args {
+            for declaration in &instruction.declarations {
+                let name = words::expand(report, &declaration.name, escape, &globals);
+                let default = declaration.default.as_ref().map(|word| words::expand(report, word, escape, &globals));
+                let Some(name) = name else { continue };
+                let value = globals.build_args.get(&name).cloned().or(default.flatten());
+                if name == "SOURCE_DATE_EPOCH"
+                    && let Some(value) = &value
+                {
+                    globals.set_epoch(value, declaration.default.as_ref().unwrap_or(&declaration.name).span, report);
+                }
+                if let Some(value) = value {
+                    globals.values.insert(name.clone(), value);
+                }
+                globals.declared.insert(name.clone());
+                Arc::make_mut(&mut globals.names).insert(name);
+            }
+        }
+        globals
+    }
+
+    /// `--build-arg NAME=`.
+    pub(super) fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args.get(name).map(String::as_str)
+    }
+
+    pub(super) fn declare(&mut self, name: &str) {
+        self.declared.insert(name.to_owned());
+    }
+
+    /// Build arguments that nothing declares and that mean nothing by themselves.
+    pub(super) fn unused(&self) -> Vec<String> {
+        let means_something =
+            |name: &str| name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_") || PROXIES.contains(&name);
+        self.build_args
+            .keys()
+            .filter(|name| !self.declared.contains(*name) && !means_something(name))
+            .cloned()
+            .collect()
+    }
+
+    /// Names of the ARGs before the first FROM.
+    pub(super) fn global_names(&self) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.names)
+    }
+
+    pub(super) fn epoch(&self) -> Option<i64> {
+        self.epoch
+    }
+
+    fn set_epoch(&mut self, value: &str, span: Span, report: &mut Report) {
+        if let Ok(epoch) = value.parse() {
+            self.epoch = Some(epoch);
+        } else if !value.is_empty() {
+            let message = format!("`SOURCE_DATE_EPOCH` must be a number of seconds, not `{value}`");
+            report.error("InvalidEpoch", span, message, None);
+        }
+    }
+}
+
+impl Variables for Globals {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    fn is_declared(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.values.keys().map(String::as_str).collect()
+    }
+
+    fn undefined(&self, name: &str) -> (&'static str, String) {
+        ("UndefinedArgInFrom", format!("FROM argument `{name}` is not declared"))
+    }
+}
+
+fn platform_arguments(request: &LowerRequest) -> Vec<(String, String)> {
+    let mut arguments = Vec::new();
+    for (prefix, platform) in [("TARGET", &request.platform), ("BUILD", &request.build_platform)] {
+        let Platform { os, architecture, variant } = platform;
+        let parts = [
+            ("PLATFORM", platform.to_string()),
+            ("OS", os.clone()),
+            ("OSVERSION", String::new()),
+            ("ARCH", architecture.clone()),
+            ("VARIANT", variant.clone().unwrap_or_default()),
+        ];
+        arguments.extend(parts.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)));
+    }
+    let stage = request.target.clone().unwrap_or_else(|| "default".to_owned());
+    arguments.push(("TARGETSTAGE".to_owned(), stage));
+    arguments
+}

@@ -1,0 +1,254 @@
+//! From the stages of a Dockerfile to a graph and the configuration of the image.
+//!
+//! ```text
+//! globals   ARGs before the first FROM, platform arguments
+//! stages    which stages the target needs; bases found (the only waiting), their triggers read; order checked
+//! stage     instructions one by one, each with the variables in force before it
+//!   run, copy     RUN, COPY, ADD -> vertices
+//!   settings      everything else -> configuration (WORKDIR: and a vertex)
+//! ```
+//!
+//! Only FROM, RUN, COPY, ADD and WORKDIR make vertices. Stages the target does not need are neither resolved nor lowered. All
+//! mistakes are reported, not only the first.
+
+mod copy;
+mod globals;
+mod history;
+mod report;
+mod run;
+mod settings;
+mod stage;
+mod stages;
+mod suggest;
+mod values;
+mod words;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use bld_oci::image::ImageConfig;
+use bld_oci::image::ImageLayer;
+use bld_oci::platform::Platform;
+use bld_parser::ast::Dockerfile;
+use bld_parser::ast::Text;
+use bld_parser::diagnostic::Diagnostic;
+use bld_parser::diagnostic::Severity;
+use bld_parser::source::Span;
+
+use self::globals::Globals;
+use self::report::Report;
+use self::stage::Lowering;
+use self::stages::Stages;
+use crate::graph::Graph;
+use crate::graph::VertexId;
+use crate::op::NetworkMode;
+use crate::worker::SourceResolver;
+
+/// What is asked for besides the Dockerfile.
+#[derive(Debug, Clone)]
+pub struct LowerRequest {
+    /// Stage to build, by name or number; `None` = the last.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// The platform of the result.
+    pub platform: Platform,
+    /// The platform of this machine.
+    pub build_platform: Platform,
+    /// `SOURCE_DATE_EPOCH`.
+    pub source_date_epoch: Option<i64>,
+    /// `--label`, set on the target last.
+    pub labels: Vec<(String, String)>,
+    /// Look nothing up.
+    pub no_cache: bool,
+    /// Look nothing up in these stages, by name or number.
+    pub no_cache_filter: Vec<String>,
+    /// Network of a RUN that does not say.
+    pub network: NetworkMode,
+    /// Whether `RUN --network=host` is allowed.
+    pub allow_host_network: bool,
+    /// Host name of the sandbox; the build argument `BUILDKIT_SANDBOX_HOSTNAME` wins.
+    pub hostname: String,
+    /// `--add-host`: name, address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+}
+
+/// What to solve, and what to make of the result.
+#[derive(Debug)]
+pub struct Plan {
+    /// The vertices.
+    pub graph: Graph,
+    /// The root file system of the target stage. Its layers are those of `base_layers` and then one for each step with a vertex.
+    pub target: VertexId,
+    /// History entries of the base image, as they were.
+    pub base_history: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Layers of the base image, bottom to top.
+    pub base_layers: Vec<ImageLayer>,
+    /// History of what this Dockerfile adds, oldest first, stages it starts from included.
+    pub steps: Vec<PlannedStep>,
+    /// Configuration of the image, without `created`, `history` and `diff_ids`: those come from base and steps.
+    pub config: ImageConfig,
+    /// The platform of the target stage.
+    pub platform: Platform,
+    /// `SOURCE_DATE_EPOCH`, from the request or from a global ARG.
+    pub source_date_epoch: Option<i64>,
+    /// Findings that do not stop the build.
+    pub warnings: Vec<Diagnostic>,
+    /// Build arguments nothing declares.
+    pub unused_build_args: Vec<String>,
+    /// Stages the target does not need, by name or number.
+    pub skipped_stages: Vec<String>,
+}
+
+/// A history entry to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// `created_by`.
+    pub created_by: String,
+    /// `comment`.
+    pub comment: &'static str,
+    /// The vertex whose result has this step's layer on top; `None` if the step made none.
+    pub vertex: Option<VertexId>,
+    /// The instruction.
+    pub span: Span,
+}
+
+/// `comment` of every history entry.
+pub const COMMENT: &str = "buildkit.dockerfile.v0";
+
+/// Why a Dockerfile cannot be lowered.
+#[derive(Debug, thiserror::Error)]
+pub enum LowerError<E: Error + 'static> {
+    /// A mistake in the Dockerfile or the request.
+    #[error("{}", diagnostic.message)]
+    Invalid {
+        /// What and where.
+        diagnostic: Diagnostic,
+    },
+    /// An image or a named context cannot be used.
+    #[error("cannot resolve `{name}`")]
+    Source {
+        /// Its name.
+        name: String,
+        /// Where it is asked for.
+        span: Span,
+        /// A stage the user may have meant.
+        hint: Option<String>,
+        /// Why.
+        source: E,
+    },
+}
+
+impl<E: Error + 'static> LowerError<E> {
+    /// The place in the Dockerfile; an empty range at its start for a mistake of the request.
+    pub fn span(&self) -> Span {
+        match self {
+            LowerError::Invalid { diagnostic } => diagnostic.span,
+            LowerError::Source { span, .. } => *span,
+        }
+    }
+
+    /// As a finding of the same shape as the parser's, the causes in its message.
+    pub fn diagnostic(&self) -> Diagnostic {
+        match self {
+            LowerError::Invalid { diagnostic } => diagnostic.clone(),
+            LowerError::Source { name, span, hint, source } => {
+                let mut message = format!("cannot resolve `{name}`: {source}");
+                let mut cause = source.source();
+                while let Some(error) = cause {
+                    message = format!("{message}: {error}");
+                    cause = error.source();
+                }
+                let hint = hint.clone();
+                Diagnostic { severity: Severity::Error, code: "UnresolvedSource", message, span: *span, hint }
+            }
+        }
+    }
+}
+
+/// Lowers the target stage and what it needs.
+pub async fn lower<S: SourceResolver>(
+    dockerfile: &Dockerfile,
+    request: &LowerRequest,
+    resolver: &S,
+) -> Result<Plan, Vec<LowerError<S::Error>>> {
+    let mut report = Report::default();
+    check_syntax(dockerfile, request, &mut report);
+    let mut globals = Globals::new(dockerfile, request, &mut report);
+    for stage in &dockerfile.stages {
+        stages::declare_arguments(stage, &mut globals);
+    }
+    let mut unresolved = Vec::new();
+    let stages = stages::find(dockerfile, request, &globals, resolver, &mut report, &mut unresolved).await;
+    let Some(stages) = stages else { return Err(all_errors(report, unresolved)) };
+    let plan = lower_stages(dockerfile, request, globals, &stages, report, unresolved.is_empty());
+    plan.map_err(|report| all_errors(report, unresolved))
+}
+
+fn lower_stages(
+    dockerfile: &Dockerfile,
+    request: &LowerRequest,
+    globals: Globals,
+    stages: &Stages<'_>,
+    report: Report,
+    resolved: bool,
+) -> Result<Plan, Report> {
+    let mut lowering = Lowering::new(dockerfile, request, globals, stages, report);
+    for index in stages.needed() {
+        lowering.stage(index);
+    }
+    let fine = resolved && !lowering.report.has_errors();
+    let Some(target) = lowering.lowered.remove(&stages.target()).filter(|_| fine) else {
+        return Err(lowering.report);
+    };
+    let Lowering { mut graph, report, globals, .. } = lowering;
+    for vertex in target.steps.iter().filter_map(|step| step.vertex) {
+        graph.mark_exported(vertex);
+        if matches!(graph.vertex(vertex).op, crate::op::Op::Merge)
+            && let Some(upper) = graph.inputs(vertex).get(1)
+        {
+            graph.mark_exported(*upper);
+        }
+    }
+    let mut config = target.config;
+    config.container.labels.extend(request.labels.iter().cloned());
+    Ok(Plan {
+        graph,
+        target: target.vertex,
+        base_history: target.base_history,
+        base_layers: target.base_layers,
+        steps: target.steps,
+        config,
+        platform: target.platform,
+        source_date_epoch: globals.epoch(),
+        warnings: report.into_sorted(),
+        unused_build_args: globals.unused(),
+        skipped_stages: stages.skipped(),
+    })
+}
+
+fn all_errors<E: Error + 'static>(report: Report, unresolved: Vec<LowerError<E>>) -> Vec<LowerError<E>> {
+    let mut errors = unresolved;
+    let found = report.into_sorted().into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    errors.extend(found.map(|diagnostic| LowerError::Invalid { diagnostic }));
+    errors.sort_by_key(LowerError::span);
+    errors
+}
+
+/// There is one front end: the built-in one. Any docker/dockerfile image asks for the language it reads.
+fn check_syntax(dockerfile: &Dockerfile, request: &LowerRequest, report: &mut Report) {
+    let given = request.build_args.get("BUILDKIT_SYNTAX");
+    let given = given.map(|value| Text { value: value.clone(), span: Span::new(0, 0) });
+    let Some(syntax) = given.as_ref().or(dockerfile.directives.syntax.as_ref()) else { return };
+    let image = syntax.value.split_whitespace().next().unwrap_or_default();
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let name = name.split_once(':').map_or(name, |(name, _)| name);
+    if !matches!(name, "" | "docker/dockerfile" | "docker/dockerfile-upstream" | "dockerfile.v0") {
+        let message = format!("`{image}` is not a syntax bld can read");
+        let hint = "bld reads Dockerfiles only: remove the directive or name `docker/dockerfile`".to_owned();
+        report.error("UnsupportedSyntax", syntax.span, message, Some(hint));
+    }
+}

@@ -1,0 +1,134 @@
+//! RUN.
+
+use bld_oci::ImagePath;
+use bld_parser::ast::CommandLine;
+use bld_parser::ast::Located;
+use bld_parser::ast::Run;
+use bld_parser::ast::RunScript;
+use bld_parser::ast::Word;
+
+use super::globals::PROXIES;
+use super::history;
+use super::stage::Lowering;
+use super::stage::StageState;
+use crate::op::Exec;
+use crate::op::NetworkMode;
+use crate::op::Op;
+use crate::op::Script;
+
+/// Where a script that a RUN brings along appears.
+const SCRIPTS: &str = "/dev/pipes";
+
+impl Lowering<'_> {
+    pub(super) fn run(&mut self, state: &mut StageState, run: &Run, located: &Located) {
+        self.refuse_unsupported(run);
+        let network = self.network(run.network.as_ref());
+        let (args, script) = command(state, run);
+        let env = state.scope.run_env();
+        let is_set = |name: &str| {
+            env.iter().any(|(known, _)| known == name) || state.scope.args.iter().any(|(known, _)| known == name)
+        };
+        let unkeyed_env = PROXIES
+            .iter()
+            .filter(|name| !is_set(name))
+            .filter_map(|name| Some(((*name).to_owned(), self.globals.build_arg(name)?.to_owned())))
+            .collect();
+        let created_by = history::run(&args, &state.scope.seen_args());
+        let hostname = self.globals.build_arg("BUILDKIT_SANDBOX_HOSTNAME").unwrap_or(&self.request.hostname);
+        let op = Op::Exec(Exec {
+            args,
+            env,
+            unkeyed_env,
+            cwd: state.directory(),
+            user: state.config.container.user.clone(),
+            network,
+            hostname: hostname.to_owned(),
+            extra_hosts: self.request.extra_hosts.clone(),
+            script,
+            shm_size: self.request.shm_size,
+            platform: state.platform.clone(),
+        });
+        let vertex = state.describe(op, &shown(run, located), located.span);
+        let vertex = self.graph.add(vertex, [state.vertex]);
+        state.advance(vertex, created_by, located.span);
+    }
+
+    fn network(&mut self, word: Option<&Word>) -> NetworkMode {
+        let Some(word) = word else { return self.request.network };
+        match word.raw.as_str() {
+            "default" => self.request.network,
+            "none" => NetworkMode::None,
+            "host" if self.request.allow_host_network => NetworkMode::Host,
+            "host" => {
+                let message = "`RUN --network=host` is not allowed".to_owned();
+                let hint = "allow it for this build with `--allow network.host`".to_owned();
+                self.report.error("NetworkHostNotAllowed", word.span, message, Some(hint));
+                NetworkMode::Host
+            }
+            other => {
+                let message = format!("`{other}` is not a network mode");
+                let hint = "write `default`, `none` or `host`".to_owned();
+                self.report.error("InvalidNetwork", word.span, message, Some(hint));
+                NetworkMode::Default
+            }
+        }
+    }
+
+    fn refuse_unsupported(&mut self, run: &Run) {
+        for mount in &run.mounts {
+            self.refuse("RUN --mount", mount);
+        }
+        for device in &run.devices {
+            self.refuse("RUN --device", device);
+        }
+        match run.security.as_ref().map(|word| (word, word.raw.as_str())) {
+            None | Some((_, "sandbox")) => {}
+            Some((word, "insecure")) => self.refuse("RUN --security=insecure", word),
+            Some((word, other)) => {
+                let message = format!("`{other}` is not a security mode");
+                self.report.error("InvalidSecurity", word.span, message, Some("write `sandbox`".to_owned()));
+            }
+        }
+    }
+
+    fn refuse(&mut self, what: &str, word: &Word) {
+        self.report.error("Unsupported", word.span, format!("`{what}` is not supported"), None);
+    }
+}
+
+/// The argument vector, and the script it starts if the RUN brings one along.
+fn command(state: &StageState, run: &Run) -> (Vec<String>, Option<Script>) {
+    if let (RunScript::Shebang, Some(heredoc)) = (run.script, run.heredocs.first()) {
+        let path = ImagePath::new(SCRIPTS).join(&heredoc.name);
+        return (vec![path.to_string()], Some(Script { path, body: heredoc.body.clone() }));
+    }
+    (with_shell(state, &run.command), None)
+}
+
+/// The argument vector of a command: a shell-form one is handed to the SHELL in force.
+pub(super) fn with_shell(state: &StageState, command: &CommandLine) -> Vec<String> {
+    match command {
+        CommandLine::Exec(arguments) => arguments.clone(),
+        CommandLine::Shell(text) => {
+            let shell = state.config.container.shell.clone();
+            let mut arguments = shell.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+            arguments.push(text.clone());
+            arguments
+        }
+    }
+}
+
+/// A script's first line says more than `<<EOF`.
+fn shown(run: &Run, located: &Located) -> String {
+    let heredoc = match run.script {
+        RunScript::Body | RunScript::Shebang => run.heredocs.first(),
+        RunScript::None | RunScript::Shell => None,
+    };
+    let Some(heredoc) = heredoc else { return located.text.clone() };
+    let mut lines = heredoc.body.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (None, _) => located.text.clone(),
+        (Some(line), None) => format!("{} ({line})", located.text),
+        (Some(line), Some(_)) => format!("{} ({line}...)", located.text),
+    }
+}

@@ -1,0 +1,481 @@
+//! Which stages the target needs, what they start from, and whether they come in a possible order.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::VecDeque;
+
+use bld_oci::platform::Platform;
+use bld_parser::ast::Dockerfile;
+use bld_parser::ast::Instruction;
+use bld_parser::ast::Located;
+use bld_parser::ast::Stage;
+use bld_parser::diagnostic::Severity;
+use bld_parser::parse_trigger;
+use bld_parser::source::Span;
+
+use super::LowerError;
+use super::LowerRequest;
+use super::globals::Globals;
+use super::report::Report;
+use super::suggest::did_you_mean;
+use super::words;
+use crate::solve::Tasks;
+use crate::worker::Resolved;
+use crate::worker::SourceResolver;
+
+/// Something that is no stage: an image or a named context.
+#[derive(Debug)]
+pub(super) struct External {
+    pub(super) name: String,
+    pub(super) platform: Platform,
+    span: Span,
+    /// `None` if it could not be resolved.
+    pub(super) resolved: Option<Resolved>,
+}
+
+/// What FROM or `--from` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reference {
+    Scratch,
+    Stage(usize),
+    /// Position in the list of externals.
+    External(usize),
+}
+
+/// A trigger about to be fired.
+#[derive(Debug, Clone)]
+pub(super) struct Trigger {
+    pub(super) text: String,
+    pub(super) instruction: Located,
+}
+
+/// A stage the target needs.
+#[derive(Debug)]
+pub(super) struct Needed {
+    pub(super) base: Reference,
+    /// FROM's, or the request's; a stage that starts from a stage has the platform of that one.
+    pub(super) platform: Platform,
+    pub(super) triggers: Vec<Trigger>,
+    /// A named context replaces the whole stage.
+    pub(super) replaced: bool,
+    /// Stages it needs, and where.
+    uses: Vec<(usize, Span)>,
+}
+
+/// The stages of a Dockerfile as the target sees them.
+#[derive(Debug)]
+pub(super) struct Stages<'a> {
+    dockerfile: &'a Dockerfile,
+    target: usize,
+    needed: BTreeMap<usize, Needed>,
+    externals: Vec<External>,
+    named_contexts: BTreeSet<String>,
+    platform: Platform,
+}
+
+/// Finds what the target needs. `None` if there is no such target.
+pub(super) async fn find<'a, S: SourceResolver>(
+    dockerfile: &'a Dockerfile,
+    request: &LowerRequest,
+    globals: &Globals,
+    resolver: &S,
+    report: &mut Report,
+    unresolved: &mut Vec<LowerError<S::Error>>,
+) -> Option<Stages<'a>> {
+    let mut stages = Stages {
+        dockerfile,
+        target: 0,
+        needed: BTreeMap::new(),
+        externals: Vec::new(),
+        named_contexts: BTreeSet::new(),
+        platform: request.platform.clone(),
+    };
+    stages.target = stages.find_target(request.target.as_deref(), report)?;
+    let is_named = |name: &str| !is_reserved(name) && resolver.is_named_context(name);
+    let mut waiting = vec![stages.target];
+    loop {
+        while let Some(index) = waiting.pop() {
+            if !stages.needed.contains_key(&index) {
+                let needed = stages.open(index, request, globals, &is_named, report);
+                waiting.extend(needed.uses.iter().map(|(stage, _)| *stage));
+                stages.needed.insert(index, needed);
+            }
+        }
+        let fresh = stages.resolve(resolver, unresolved).await;
+        if fresh.is_empty() {
+            break;
+        }
+        waiting.extend(stages.read_triggers(&fresh, &is_named, report));
+    }
+    stages.check_order(report);
+    Some(stages)
+}
+
+/// Names that are never looked up among named contexts.
+fn is_reserved(name: &str) -> bool {
+    matches!(name, "scratch" | "context")
+}
+
+/// Notes every ARG of a stage, so that a build argument for a stage that is not built does not count as unused.
+pub(super) fn declare_arguments(stage: &Stage, globals: &mut Globals) {
+    for located in &stage.instructions {
+        if let Instruction::Arg(arg) = &located.instruction {
+            for declaration in &arg.declarations {
+                globals.declare(&declaration.name.raw);
+            }
+        }
+    }
+}
+
+impl<'a> Stages<'a> {
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
+
+    /// Numbers of the needed stages, in the order of the file: a possible order, or [`find`] has reported why not.
+    pub(super) fn needed(&self) -> Vec<usize> {
+        self.needed.keys().copied().collect()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<(&'a Stage, &Needed)> {
+        Some((self.dockerfile.stages.get(index)?, self.needed.get(&index)?))
+    }
+
+    pub(super) fn external(&self, id: usize) -> Option<&External> {
+        self.externals.get(id)
+    }
+
+    /// What `--from` names in stage `index`.
+    pub(super) fn source(&self, from: &str, index: usize) -> Option<Reference> {
+        if !self.named_contexts.contains(from) {
+            if let Some(stage) = self.by_name(from, index) {
+                return Some(Reference::Stage(stage));
+            }
+            if let Some(stage) = as_number(from) {
+                return (stage < self.dockerfile.stages.len()).then_some(Reference::Stage(stage));
+            }
+        }
+        if from == "scratch" {
+            return Some(Reference::Scratch);
+        }
+        let found = self.externals.iter().position(|known| known.name == from && known.platform == self.platform);
+        found.map(Reference::External)
+    }
+
+    pub(super) fn skipped(&self) -> Vec<String> {
+        (0..self.dockerfile.stages.len())
+            .filter(|index| !self.needed.contains_key(index))
+            .map(|index| self.label(index))
+            .collect()
+    }
+
+    /// The stage's name, or its number.
+    pub(super) fn label(&self, index: usize) -> String {
+        let name = self.dockerfile.stages.get(index).and_then(|stage| stage.from.name.as_ref());
+        name.map_or_else(|| index.to_string(), |name| name.value.clone())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref()).map(|name| name.value.as_str())
+    }
+
+    fn find_target(&self, wanted: Option<&str>, report: &mut Report) -> Option<usize> {
+        let count = self.dockerfile.stages.len();
+        let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return count.checked_sub(1) };
+        let found = self.by_name(wanted, count).or_else(|| as_number(wanted).filter(|index| *index < count));
+        if found.is_none() {
+            let message = format!("target stage `{wanted}` could not be found");
+            let names: Vec<&str> = self.names().collect();
+            let hint = did_you_mean(wanted, names.iter().copied()).or_else(|| {
+                (!names.is_empty()).then(|| format!("the stages with a name are `{}`", names.join("`, `")))
+            });
+            report.error("UnknownTarget", Span::new(0, 0), message, hint);
+        }
+        found
+    }
+
+    /// The last stage of that name before `index`, else the first one behind it.
+    fn by_name(&self, name: &str, index: usize) -> Option<usize> {
+        let is_it = |stage: &Stage| is_called(stage, name);
+        let before = self.dockerfile.stages.iter().take(index).rposition(is_it);
+        before.or_else(|| self.dockerfile.stages.iter().position(is_it))
+    }
+
+    fn open(
+        &mut self,
+        index: usize,
+        request: &LowerRequest,
+        globals: &Globals,
+        is_named: &impl Fn(&str) -> bool,
+        report: &mut Report,
+    ) -> Needed {
+        let mut needed = Needed {
+            base: Reference::Scratch,
+            platform: request.platform.clone(),
+            triggers: Vec::new(),
+            replaced: false,
+            uses: Vec::new(),
+        };
+        let Some(stage) = self.dockerfile.stages.get(index) else { return needed };
+        let escape = self.dockerfile.directives.escape;
+        if let Some(word) = &stage.from.platform
+            && let Some(text) = words::expand(report, word, escape, globals)
+        {
+            match Platform::parse(&text, &request.build_platform) {
+                Ok(platform) => needed.platform = platform,
+                Err(error) => report.error("InvalidPlatform", word.span, error.to_string(), None),
+            }
+        }
+        if let Some(name) = stage.from.name.as_ref().filter(|name| is_named(&name.value)) {
+            needed.base = Reference::External(self.intern(&name.value, &needed.platform, name.span));
+            needed.replaced = true;
+            return needed;
+        }
+        if let Some(base) = words::expand(report, &stage.from.base, escape, globals) {
+            self.find_base(index, base.trim(), is_named, &mut needed, report);
+        }
+        if let Reference::Stage(base) = needed.base {
+            needed.uses.push((base, stage.from.base.span));
+            for located in self.dockerfile.stages.get(base).map_or(&[][..], |stage| &stage.instructions) {
+                if let Instruction::Onbuild(onbuild) = &located.instruction {
+                    needed.triggers.extend(read_trigger(&onbuild.text.value, onbuild.text.span, report));
+                }
+            }
+        }
+        let own = stage.instructions.iter().map(|located| (located, None));
+        let triggers = needed.triggers.clone();
+        let fired = triggers.iter().map(|trigger| (&trigger.instruction, Some((stage.from.base.span, &*trigger.text))));
+        for (located, trigger) in fired.chain(own) {
+            needed.uses.extend(self.copied_from(index, located, trigger, is_named, report));
+        }
+        needed
+    }
+
+    fn find_base(
+        &mut self,
+        index: usize,
+        base: &str,
+        is_named: &impl Fn(&str) -> bool,
+        needed: &mut Needed,
+        report: &mut Report,
+    ) {
+        let Some(stage) = self.dockerfile.stages.get(index) else { return };
+        let span = stage.from.base.span;
+        if base.is_empty() {
+            let message = format!("base name (`{}`) should not be blank", stage.from.base.raw);
+            let hint = "give its variables a default: `ARG NAME=value` before the first FROM".to_owned();
+            report.error("BlankBaseName", span, message, Some(hint));
+        } else if base == "scratch" {
+            needed.base = Reference::Scratch;
+        } else if let Some(earlier) = self.by_name(base, index).filter(|found| *found < index && !is_named(base)) {
+            needed.base = Reference::Stage(earlier);
+        } else {
+            if is_named(base) {
+                self.named_contexts.insert(base.to_owned());
+            }
+            needed.base = Reference::External(self.intern(base, &needed.platform, span));
+        }
+    }
+
+    /// The stage an instruction copies from; images and contexts are noted for resolution.
+    fn copied_from(
+        &mut self,
+        index: usize,
+        located: &Located,
+        trigger: Option<(Span, &str)>,
+        is_named: &impl Fn(&str) -> bool,
+        report: &mut Report,
+    ) -> Option<(usize, Span)> {
+        let Instruction::Copy(copy) = &located.instruction else { return None };
+        let from = copy.from.as_ref()?;
+        let span = trigger.map_or(from.span, |(span, _)| span);
+        if is_named(&from.value) {
+            self.named_contexts.insert(from.value.clone());
+        }
+        match self.source(&from.value, index) {
+            Some(Reference::Stage(stage)) => return Some((stage, span)),
+            Some(Reference::External(_)) => {}
+            Some(Reference::Scratch) => {
+                if let Some((span, text)) = trigger {
+                    report.enter_trigger(span, text);
+                }
+                let message = "nothing can be copied from `scratch`: it is empty".to_owned();
+                report.error("CopyFromScratch", span, message, None);
+                report.leave_trigger();
+            }
+            None if as_number(&from.value).is_some() => {
+                if let Some((span, text)) = trigger {
+                    report.enter_trigger(span, text);
+                }
+                let message = format!("there is no stage number {}", from.value);
+                let hint = format!("stages are counted from 0; this file has {}", self.dockerfile.stages.len());
+                report.error("UnknownStageNumber", span, message, Some(hint));
+                report.leave_trigger();
+            }
+            None => {
+                let platform = self.platform.clone();
+                self.intern(&from.value, &platform, span);
+            }
+        }
+        None
+    }
+
+    fn intern(&mut self, name: &str, platform: &Platform, span: Span) -> usize {
+        let same = |known: &External| known.name == name && known.platform == *platform;
+        self.externals.iter().position(same).unwrap_or_else(|| {
+            let (name, platform) = (name.to_owned(), platform.clone());
+            self.externals.push(External { name, platform, span, resolved: None });
+            self.externals.len() - 1
+        })
+    }
+
+    /// Resolves what is new, all at once; answers with what it is.
+    async fn resolve<S: SourceResolver>(
+        &mut self,
+        resolver: &S,
+        unresolved: &mut Vec<LowerError<S::Error>>,
+    ) -> Vec<usize> {
+        let failed: BTreeSet<(String, Span)> = unresolved
+            .iter()
+            .filter_map(|error| match error {
+                LowerError::Source { name, span, .. } => Some((name.clone(), *span)),
+                LowerError::Invalid { .. } => None,
+            })
+            .collect();
+        let mut tasks = Tasks::new();
+        for (id, external) in self.externals.iter().enumerate() {
+            if external.resolved.is_none() && !failed.contains(&(external.name.clone(), external.span)) {
+                tasks.push(id, resolver.resolve(&external.name, &external.platform));
+            }
+        }
+        let mut outcomes = Vec::new();
+        while let Some(outcome) = tasks.next().await {
+            outcomes.push(outcome);
+        }
+        drop(tasks);
+        outcomes.sort_by_key(|(id, _)| *id);
+        let mut fresh = Vec::new();
+        for (id, outcome) in outcomes {
+            fresh.push(id);
+            let names = self.names();
+            let Some(external) = self.externals.get_mut(id) else { continue };
+            match outcome {
+                Ok(found) => external.resolved = Some(found),
+                Err(source) => {
+                    let (name, span) = (external.name.clone(), external.span);
+                    let later = format!("stage `{name}` is defined further down: move it up");
+                    let is_later = self.dockerfile.stages.iter().any(|stage| is_called(stage, &name));
+                    let hint = if is_later { Some(later) } else { did_you_mean(&name, names) };
+                    unresolved.push(LowerError::Source { name, span, hint, source });
+                }
+            }
+        }
+        fresh
+    }
+
+    /// Reads the triggers of images just resolved; answers with the stages those copy from.
+    fn read_triggers(&mut self, fresh: &[usize], is_named: &impl Fn(&str) -> bool, report: &mut Report) -> Vec<usize> {
+        let mut more = Vec::new();
+        for index in self.needed() {
+            let Some((stage, needed)) = self.get(index) else { continue };
+            let Reference::External(id) = needed.base else { continue };
+            let Some(Resolved::Image(image)) = self.external(id).and_then(|external| external.resolved.as_ref()) else {
+                continue;
+            };
+            if !fresh.contains(&id) || needed.replaced {
+                continue;
+            }
+            let span = stage.from.base.span;
+            let texts = image.config.container.on_build.clone();
+            let triggers: Vec<Trigger> = texts.iter().filter_map(|text| read_trigger(text, span, report)).collect();
+            for trigger in &triggers {
+                let fired = Some((span, trigger.text.as_str()));
+                let found = self.copied_from(index, &trigger.instruction, fired, is_named, report);
+                more.extend(found.map(|(stage, _)| stage));
+                if let Some(needed) = self.needed.get_mut(&index) {
+                    needed.uses.extend(found);
+                }
+            }
+            if let Some(needed) = self.needed.get_mut(&index) {
+                needed.triggers = triggers;
+            }
+        }
+        more
+    }
+
+    /// A stage can only use earlier ones. Where it uses a later one, that one may need it in turn.
+    fn check_order(&self, report: &mut Report) {
+        for (index, needed) in &self.needed {
+            for (later, span) in needed.uses.iter().filter(|(used, _)| used >= index) {
+                if let Some(way) = self.way(*later, *index) {
+                    self.report_circle(*index, *span, &way, report);
+                    continue;
+                }
+                let (later, own) = (self.label(*later), self.label(*index));
+                let message = format!("cannot copy from stage `{later}`, it needs to be defined before stage `{own}`");
+                let hint = format!("move stage `{later}` up, before stage `{own}`");
+                report.error("CopyFromLaterStage", *span, message, Some(hint));
+            }
+        }
+    }
+
+    /// The shortest way from a stage to one it needs: pairs of a stage and where it needs the next.
+    fn way(&self, from: usize, to: usize) -> Option<Vec<(usize, Span)>> {
+        let mut came_from: BTreeMap<usize, (usize, Span)> = BTreeMap::new();
+        let mut queue = VecDeque::from([from]);
+        let mut seen = BTreeSet::from([from]);
+        while let Some(stage) = queue.pop_front() {
+            if stage == to {
+                let mut way = Vec::new();
+                let mut place = to;
+                while let Some((before, span)) = came_from.get(&place).filter(|_| place != from) {
+                    way.push((*before, *span));
+                    place = *before;
+                }
+                way.reverse();
+                return Some(way);
+            }
+            for (next, span) in self.needed.get(&stage).map_or(&[][..], |needed| &needed.uses) {
+                if seen.insert(*next) {
+                    came_from.insert(*next, (stage, *span));
+                    queue.push_back(*next);
+                }
+            }
+        }
+        None
+    }
+
+    fn report_circle(&self, first: usize, span: Span, way: &[(usize, Span)], report: &mut Report) {
+        let circle: Vec<(usize, Span)> = std::iter::once((first, span)).chain(way.iter().copied()).collect();
+        // Always told from its lowest stage, so that it is reported once however it was found.
+        let start = (0..circle.len()).min_by_key(|position| circle[*position].0).unwrap_or(0);
+        let turned = circle.iter().cycle().skip(start).take(circle.len());
+        let mut labels: Vec<String> = turned.map(|(stage, _)| format!("`{}`", self.label(*stage))).collect();
+        labels.extend(labels.first().cloned());
+        let nexts = circle.iter().cycle().skip(1).map(|(stage, _)| *stage);
+        for ((stage, span), next) in circle.iter().zip(nexts) {
+            let message = format!("circular dependency of stages: {}", labels.join(" needs "));
+            let hint = format!("stage `{}` needs `{}` here", self.label(*stage), self.label(next));
+            report.error("CircularStages", *span, message, Some(hint));
+        }
+    }
+}
+
+fn is_called(stage: &Stage, name: &str) -> bool {
+    stage.from.name.as_ref().is_some_and(|own| own.value.eq_ignore_ascii_case(name))
+}
+
+fn as_number(name: &str) -> Option<usize> {
+    name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
+}
+
+/// The instruction of a trigger. What is wrong with it is reported at `span`.
+fn read_trigger(text: &str, span: Span, report: &mut Report) -> Option<Trigger> {
+    let parsed = parse_trigger(text);
+    report.enter_trigger(span, text);
+    for diagnostic in parsed.diagnostics.into_iter().filter(|found| found.severity == Severity::Error) {
+        report.error(diagnostic.code, span, diagnostic.message, diagnostic.hint);
+    }
+    report.leave_trigger();
+    parsed.instruction.map(|instruction| Trigger { text: text.to_owned(), instruction })
+}

@@ -1,0 +1,117 @@
+//! Expanding words with the variables in force, and saying what is wrong with them.
+
+use bld_parser::ast::Heredoc;
+use bld_parser::ast::Word;
+use bld_parser::expand;
+use bld_parser::expand::ExpandError;
+use bld_parser::expand::Undefined;
+use bld_parser::source::Span;
+
+use super::report::Report;
+use super::suggest::did_you_mean;
+
+/// Where words get their values.
+pub(super) trait Variables {
+    /// The value of a variable; `None` if it has none.
+    fn get(&self, name: &str) -> Option<&str>;
+
+    /// Whether it is meant to exist, if only without a value.
+    fn is_declared(&self, name: &str) -> bool;
+
+    /// Every name with a value, for suggestions.
+    fn names(&self) -> Vec<&str>;
+
+    /// What to do about a name without a value, if more is known than names like it.
+    fn hint(&self, name: &str) -> Option<String> {
+        did_you_mean(name, self.names())
+    }
+
+    /// The code and the message of the finding that `name` is used without a value.
+    fn undefined(&self, name: &str) -> (&'static str, String) {
+        ("UndefinedVar", format!("usage of undefined variable `${name}`"))
+    }
+}
+
+/// The value of a word; `None` if it has none and that was reported.
+pub(super) fn expand(report: &mut Report, word: &Word, escape: char, variables: &dyn Variables) -> Option<String> {
+    let lookup = |name: &str| variables.get(name).map(str::to_owned);
+    match expand::expand(&word.raw, escape, &lookup) {
+        Ok(expanded) => {
+            warn(report, &expanded.undefined, word, variables);
+            Some(expanded.value)
+        }
+        Err(error) => {
+            fail(report, &error, word);
+            None
+        }
+    }
+}
+
+/// The words a word turns into.
+pub(super) fn expand_words(
+    report: &mut Report,
+    word: &Word,
+    escape: char,
+    variables: &dyn Variables,
+) -> Option<Vec<String>> {
+    let lookup = |name: &str| variables.get(name).map(str::to_owned);
+    match expand::expand_words(&word.raw, escape, &lookup) {
+        Ok(expanded) => {
+            warn(report, &expanded.undefined, word, variables);
+            Some(expanded.words)
+        }
+        Err(error) => {
+            fail(report, &error, word);
+            None
+        }
+    }
+}
+
+/// The file a here-document of COPY or ADD holds.
+pub(super) fn expand_heredoc(report: &mut Report, heredoc: &Heredoc, variables: &dyn Variables) -> Option<String> {
+    if !heredoc.expand {
+        return Some(heredoc.body.clone());
+    }
+    let body = Word { raw: heredoc.body.clone(), span: heredoc.body_span };
+    let lookup = |name: &str| variables.get(name).map(str::to_owned);
+    match expand::expand_heredoc(&heredoc.body, &lookup) {
+        Ok(expanded) => {
+            warn(report, &expanded.undefined, &body, variables);
+            Some(expanded.value)
+        }
+        Err(error) => {
+            fail(report, &error, &body);
+            None
+        }
+    }
+}
+
+fn warn(report: &mut Report, undefined: &[Undefined], word: &Word, variables: &dyn Variables) {
+    for Undefined { name, offset } in undefined.iter().filter(|found| !variables.is_declared(&found.name)) {
+        let (code, message) = variables.undefined(name);
+        report.warning(code, part(word, *offset), message, variables.hint(name));
+    }
+}
+
+fn fail(report: &mut Report, error: &ExpandError, word: &Word) {
+    let message = format!("cannot expand `{}`: {}", shorten(&word.raw), error.kind);
+    report.error("InvalidExpansion", part(word, error.offset), message, None);
+}
+
+/// From an offset in the raw text to the word's end; the whole word where continuations make offsets meaningless.
+fn part(word: &Word, offset: usize) -> Span {
+    let length = word.span.end.saturating_sub(word.span.start);
+    match (u32::try_from(offset), u32::try_from(word.raw.len())) {
+        (Ok(offset), Ok(raw)) if raw == length && offset < length => {
+            Span { start: word.span.start + offset, end: word.span.end }
+        }
+        _ => word.span,
+    }
+}
+
+fn shorten(raw: &str) -> String {
+    match raw.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &raw[..end]),
+        None => raw.to_owned(),
+    }
+}

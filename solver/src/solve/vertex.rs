@@ -1,0 +1,187 @@
+//! The work on one vertex whose inputs are known.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use bld_cache::key::CacheKey;
+use bld_cache::record::Record;
+use bld_cache::record::State;
+use bld_cache::record::StateId;
+
+use super::Admission;
+use super::SolveError;
+use crate::graph::Graph;
+use crate::graph::VertexId;
+use crate::keys;
+use crate::op::CopyFrom;
+use crate::worker::Event;
+use crate::worker::Reporter;
+use crate::worker::Worker;
+
+/// What every vertex works with.
+#[derive(Debug)]
+pub(super) struct Ports<'a, W, R, A> {
+    pub(super) graph: &'a Graph,
+    pub(super) worker: &'a W,
+    pub(super) reporter: &'a R,
+    pub(super) admission: &'a A,
+}
+
+/// A vertex to find a result for.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) id: VertexId,
+    pub(super) definition: CacheKey,
+    /// For each selection; `None` if it is of an input.
+    pub(super) digests: Vec<Option<[u8; 32]>>,
+    pub(super) inputs: Vec<State>,
+}
+
+/// Results of this solve by content key: a twin of a vertex that had to run uses its result even with `no_cache`.
+pub(super) type Made = Mutex<HashMap<CacheKey, Record>>;
+
+impl<W: Worker, R: Reporter, A> Ports<'_, W, R, A> {
+    pub(super) fn look_up(&self, id: VertexId, key: CacheKey) -> Result<Option<Record>, SolveError<W::Error>> {
+        self.worker.lookup(key).map_err(|source| self.cache_error(id, source))
+    }
+
+    fn remember(&self, id: VertexId, keys: &[CacheKey], record: &Record) -> Result<(), SolveError<W::Error>> {
+        self.worker.record(keys, record).map_err(|source| self.cache_error(id, source))
+    }
+
+    fn name(&self, id: VertexId) -> String {
+        self.graph.vertex(id).name.clone()
+    }
+
+    fn cache_error(&self, id: VertexId, source: W::Error) -> SolveError<W::Error> {
+        SolveError::Cache { vertex: id, name: self.name(id), source }
+    }
+
+    /// Reading what a step copies is the first thing it does: a failure is reported as the step's.
+    fn digest_error(&self, id: VertexId, source: W::Error) -> SolveError<W::Error> {
+        self.reporter.on_event(id, Event::Started);
+        self.reporter.on_event(id, Event::Failed { error: &source });
+        SolveError::Digest { vertex: id, name: self.name(id), source }
+    }
+}
+
+/// Digests of what a vertex takes from contexts: they need no input.
+pub(super) async fn context_digests<W: Worker, R: Reporter, A: Admission>(
+    ports: &Ports<'_, W, R, A>,
+    id: VertexId,
+) -> Result<(VertexId, Vec<Option<[u8; 32]>>), SolveError<W::Error>> {
+    let mut digests = Vec::new();
+    for selection in keys::selections(&ports.graph.vertex(id).op) {
+        digests.push(match selection.from {
+            CopyFrom::Input(_) => None,
+            CopyFrom::Context(_) => Some(
+                ports
+                    .worker
+                    .digest(&selection.from, &selection.selector, &[], id)
+                    .await
+                    .map_err(|source| ports.digest_error(id, source))?,
+            ),
+        });
+    }
+    Ok((id, digests))
+}
+
+/// Finds the result by content key, or executes.
+pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
+    ports: &Ports<'_, W, R, A>,
+    work: Work,
+    made: &Made,
+) -> Result<Record, SolveError<W::Error>> {
+    let Work { id, definition, digests, inputs } = work;
+    let vertex = ports.graph.vertex(id);
+    let mut complete = Vec::with_capacity(digests.len());
+    for (selection, digest) in keys::selections(&vertex.op).into_iter().zip(digests) {
+        complete.push(match digest {
+            Some(digest) => digest,
+            None => ports
+                .worker
+                .digest(&selection.from, &selection.selector, &inputs, id)
+                .await
+                .map_err(|source| ports.digest_error(id, source))?,
+        });
+    }
+    let states: Vec<StateId> = inputs.iter().map(|state| state.id).collect();
+    let (content, key_parts) = keys::content_key(&vertex.op, &states, &complete);
+
+    if !vertex.no_cache
+        && let Some(record) = ports.look_up(id, content)?
+    {
+        return found(ports, id, definition, record);
+    }
+    let claim = ports.worker.claim(content).await.map_err(|source| ports.cache_error(id, source))?;
+    let known = match made.lock().unwrap_or_else(PoisonError::into_inner).get(&content) {
+        Some(record) => Some(record.clone()),
+        None if vertex.no_cache => None,
+        // Whoever held the claim before may have left a result.
+        None => ports.look_up(id, content)?,
+    };
+    if let Some(record) = known {
+        return found(ports, id, definition, record);
+    }
+
+    let permit = ports.admission.acquire(vertex).await;
+    let started = Started::new(ports.reporter, id);
+    let mut record = match ports.worker.execute(id, vertex, &inputs).await {
+        Ok(record) => record,
+        Err(source) => {
+            started.end(Event::Failed { error: &source });
+            return Err(SolveError::Step { vertex: id, name: vertex.name.clone(), source });
+        }
+    };
+    drop(permit);
+    record.parts = key_parts;
+    if let Err(error) = ports.remember(id, &[content, definition], &record) {
+        started.end(Event::Failed { error: &error });
+        return Err(error);
+    }
+    if vertex.no_cache {
+        made.lock().unwrap_or_else(PoisonError::into_inner).insert(content, record.clone());
+    }
+    drop(claim);
+    started.end(Event::Done);
+    Ok(record)
+}
+
+fn found<W: Worker, R: Reporter, A>(
+    ports: &Ports<'_, W, R, A>,
+    id: VertexId,
+    definition: CacheKey,
+    record: Record,
+) -> Result<Record, SolveError<W::Error>> {
+    ports.remember(id, &[definition], &record)?;
+    ports.reporter.on_event(id, Event::Cached);
+    Ok(record)
+}
+
+/// A vertex that was reported as started: it ends exactly once, as cancelled if it is merely dropped.
+struct Started<'a, R: Reporter> {
+    reporter: &'a R,
+    id: VertexId,
+    ended: bool,
+}
+
+impl<'a, R: Reporter> Started<'a, R> {
+    fn new(reporter: &'a R, id: VertexId) -> Started<'a, R> {
+        reporter.on_event(id, Event::Started);
+        Started { reporter, id, ended: false }
+    }
+
+    fn end(mut self, event: Event<'_>) {
+        self.ended = true;
+        self.reporter.on_event(self.id, event);
+    }
+}
+
+impl<R: Reporter> Drop for Started<'_, R> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.reporter.on_event(self.id, Event::Canceled);
+        }
+    }
+}

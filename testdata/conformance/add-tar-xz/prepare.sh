@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+set -euo pipefail
+mkdir -p tree/d
+echo a > tree/a
+echo b > tree/d/b
+tar --create --file tree.tar --owner=0 --group=0 --numeric-owner --sort=name --mtime=@1600000000 -C tree .
+xz tree.tar
+cp tree.tar.xz misnamed.txt
+rm -r tree

@@ -1,0 +1,2 @@
+echo "SET 1"
+echo "OK"

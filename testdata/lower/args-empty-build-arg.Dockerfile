@@ -1,0 +1,4 @@
+#% arg=A=
+FROM alpine
+ARG A=default
+ENV B=[$A] C=[${A:-fallback}]

@@ -1,0 +1,3 @@
+ARG TAG=pi
+ARG NAME=al${TAG}ne
+FROM $NAME

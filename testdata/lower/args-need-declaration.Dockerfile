@@ -1,0 +1,5 @@
+ARG G=1
+FROM alpine
+ENV SEEN=[$G]
+ARG G
+ENV SEEN2=[$G]

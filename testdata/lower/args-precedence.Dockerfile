@@ -1,0 +1,10 @@
+#% arg=ONE=build
+ARG ONE=global
+ARG TWO=global
+ARG THREE=global
+FROM alpine
+ARG ONE=stage
+ARG TWO=stage
+ARG THREE
+ARG FOUR
+ENV SEEN=$ONE-$TWO-$THREE-$FOUR-

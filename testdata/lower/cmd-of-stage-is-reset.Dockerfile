@@ -1,0 +1,4 @@
+FROM alpine AS one
+CMD ["one"]
+FROM one
+ENTRYPOINT ["e"]

@@ -1,0 +1,3 @@
+FROM alpine
+COPY --from=files a b c/
+ADD x y/z/../

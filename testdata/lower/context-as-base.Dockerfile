@@ -1,0 +1,2 @@
+FROM files
+RUN a

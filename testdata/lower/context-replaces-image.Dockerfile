@@ -1,0 +1,3 @@
+FROM pinned
+RUN a
+COPY --from=pinned /x /y

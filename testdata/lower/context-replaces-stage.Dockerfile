@@ -1,0 +1,4 @@
+FROM missing AS pinned
+RUN never
+FROM pinned
+RUN a

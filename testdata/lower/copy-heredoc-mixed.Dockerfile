@@ -1,0 +1,6 @@
+FROM alpine
+COPY <<ONE file <<TWO /dir/
+1
+ONE
+2
+TWO

@@ -1,0 +1,4 @@
+#% epoch=1700000000
+FROM alpine
+ARG SOURCE_DATE_EPOCH
+RUN date

@@ -1,0 +1,3 @@
+FROM alpine
+COPY --chown=a:b:c x /x
+COPY --chown=: x /x

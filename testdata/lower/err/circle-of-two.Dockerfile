@@ -1,0 +1,4 @@
+FROM alpine AS one
+COPY --from=two /a /a
+FROM one AS two
+RUN b

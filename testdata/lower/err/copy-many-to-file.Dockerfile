@@ -1,0 +1,3 @@
+FROM alpine
+COPY a b c
+ADD a b /c

@@ -1,0 +1,4 @@
+FROM alpine
+ENV A=${B
+WORKDIR ${C:?say where}
+LABEL x=${D^^}

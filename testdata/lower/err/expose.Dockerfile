@@ -1,0 +1,2 @@
+FROM alpine
+EXPOSE 70000 80/icmp 9-1

@@ -1,0 +1,4 @@
+#% target=0
+FROM later
+RUN a
+FROM alpine AS later

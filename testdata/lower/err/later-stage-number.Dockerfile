@@ -1,0 +1,4 @@
+#% target=first
+FROM alpine AS first
+COPY --from=1 /a /a
+FROM alpine

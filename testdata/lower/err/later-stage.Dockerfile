@@ -1,0 +1,4 @@
+#% target=0
+FROM alpine
+COPY --from=later /a /a
+FROM alpine AS later

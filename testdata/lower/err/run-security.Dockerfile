@@ -1,0 +1,3 @@
+FROM alpine
+RUN --security=insecure make
+RUN --security=maybe make

@@ -1,0 +1,2 @@
+FROM alpine
+COPY --from=5 /a /a

@@ -1,0 +1,2 @@
+#% target=3
+FROM alpine

@@ -1,0 +1,4 @@
+FROM alpine AS builder
+RUN a
+FROM bulider
+RUN b

@@ -1,0 +1,5 @@
+# escape=`
+FROM alpine
+ENV A=`$HOME B=C:\dir
+RUN a `
+    b

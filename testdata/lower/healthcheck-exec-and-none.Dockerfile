@@ -1,0 +1,4 @@
+FROM alpine AS one
+HEALTHCHECK CMD ["check", "it"]
+FROM one
+HEALTHCHECK NONE

@@ -1,0 +1,5 @@
+#% label=a=request
+#% label=z=new
+FROM full AS one
+FROM one
+LABEL a=file c=file

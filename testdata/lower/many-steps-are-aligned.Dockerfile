@@ -1,0 +1,10 @@
+FROM alpine
+RUN 1
+RUN 2
+RUN 3
+RUN 4
+RUN 5
+RUN 6
+RUN 7
+RUN 8
+RUN 9

@@ -1,0 +1,7 @@
+FROM alpine AS build
+WORKDIR /src
+COPY . .
+RUN make
+FROM alpine
+COPY --from=build /src/out /usr/bin/
+CMD ["out"]

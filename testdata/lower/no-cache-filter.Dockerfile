@@ -1,0 +1,6 @@
+#% no-cache-filter=Build
+FROM alpine AS build
+RUN a
+FROM alpine
+RUN b
+COPY --from=build /a /

@@ -1,0 +1,4 @@
+#% no-cache=true
+FROM alpine
+COPY --link a /
+RUN b

@@ -1,0 +1,4 @@
+FROM alpine
+ONBUILD RUN later
+ONBUILD COPY . /src
+RUN now

@@ -1,0 +1,4 @@
+FROM alpine AS assets
+RUN make assets
+FROM alpine AS not-needed
+FROM onbuild-from

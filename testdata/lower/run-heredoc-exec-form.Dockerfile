@@ -1,0 +1,5 @@
+FROM alpine
+SHELL ["python3", "-c"]
+RUN <<EOF
+print("x")
+EOF

@@ -1,0 +1,4 @@
+FROM alpine
+RUN echo $HOME \
+    && true
+RUN ["make", "-j", "a b"]

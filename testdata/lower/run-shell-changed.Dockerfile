@@ -1,0 +1,5 @@
+FROM alpine
+SHELL ["/bin/bash", "-ec"]
+RUN a
+ENTRYPOINT run it
+HEALTHCHECK CMD check

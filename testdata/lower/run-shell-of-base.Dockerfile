@@ -1,0 +1,3 @@
+FROM full
+RUN echo hi
+CMD serve

@@ -1,0 +1,4 @@
+#% target=0
+FROM alpine
+RUN a
+FROM missing

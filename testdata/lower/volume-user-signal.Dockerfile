@@ -1,0 +1,7 @@
+FROM alpine
+ARG V=/var
+VOLUME $V/a /b
+VOLUME ["/c d"]
+USER me:us
+STOPSIGNAL SIGUSR1
+STOPSIGNAL 9

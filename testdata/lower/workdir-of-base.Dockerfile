@@ -1,0 +1,2 @@
+FROM full
+WORKDIR sub

@@ -1,0 +1,10 @@
+FROM alpine
+WORKDIR /
+WORKDIR a
+WORKDIR b/../c/
+USER me:us
+WORKDIR /home/me
+USER 5
+ENV D=dir
+WORKDIR $D
+RUN pwd

@@ -1,0 +1,4 @@
+ARG a
+RUN b
+ENV c=d
+FROM e

@@ -1,0 +1,4 @@
+# check=skp=all
+FROM a
+# check=error=2
+RUN b

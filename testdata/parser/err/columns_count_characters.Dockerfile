@@ -1,0 +1,2 @@
+FROM a
+LABEL é=ü b

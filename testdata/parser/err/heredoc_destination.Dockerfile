@@ -1,0 +1,6 @@
+FROM a
+COPY x <<E
+y
+E
+ADD <<"E F" /x
+E F

@@ -1,0 +1,5 @@
+FROM a
+RUN cat <<A <<B
+1
+A
+2

@@ -1,0 +1,5 @@
+FROM a
+RUN cafιθ x
+COPY <<E /x
+ÿ
+E

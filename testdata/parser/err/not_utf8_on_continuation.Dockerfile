@@ -1,0 +1,5 @@
+FROM a
+# café
+RUN a \
+# café
+ é

@@ -1,0 +1,5 @@
+FROM a b
+RUN
+COPY x
+ENV a=1 b
+USER

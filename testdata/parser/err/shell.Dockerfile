@@ -1,0 +1,5 @@
+FROM a
+SHELL
+SHELL bash -c
+SHELL []
+SHELL ["a"] x

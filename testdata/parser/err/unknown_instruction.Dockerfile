@@ -1,0 +1,5 @@
+FROM a
+COPI b c
+ruun d
+FOOBAR
+&& e

@@ -1,0 +1,2 @@
+FROM a
+ARG a b= c="x y" d='e' ${f}=g

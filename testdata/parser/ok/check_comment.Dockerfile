@@ -1,0 +1,6 @@
+FROM a
+# check=skip=JSONArgsRecommended
+CMD ["a"]
+#check=x
+
+RUN b

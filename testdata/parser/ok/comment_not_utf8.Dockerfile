@@ -1,0 +1,3 @@
+# café
+# café
+FROM a

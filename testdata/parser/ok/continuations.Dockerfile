@@ -1,0 +1,8 @@
+FROM a
+RUN one \
+  # comment
+	two \  
+   three\
+four
+RUN five\\
+RUN six \

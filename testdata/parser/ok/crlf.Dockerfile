@@ -1,0 +1,4 @@
+# syntax=x
+FROM a
+RUN one \
+  two

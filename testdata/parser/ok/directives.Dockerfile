@@ -1,0 +1,4 @@
+# syntax = docker/dockerfile:1 
+#CHECK=skip=all
+#  Escape = `
+FROM a

@@ -1,0 +1,6 @@
+#!/usr/bin/env bld
+# syntax=x
+# escape=`
+FROM a
+RUN b \
+ c

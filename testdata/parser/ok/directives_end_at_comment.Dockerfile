@@ -1,0 +1,5 @@
+# plain
+# escape=`
+FROM a
+RUN b \
+ c

@@ -1,0 +1,5 @@
+# color=red
+# escape=`
+FROM a
+RUN b \
+ c

@@ -1,0 +1,3 @@
+from a as b
+FROM c as d
+From e AS f

@@ -1,0 +1,3 @@
+FROM a
+RUN echo # not a comment
+ENV a=#b

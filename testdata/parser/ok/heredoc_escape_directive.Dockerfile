@@ -1,0 +1,6 @@
+# escape=`
+FROM a
+RUN <<\E `
+  cat
+x
+E

@@ -1,0 +1,5 @@
+FROM a
+RUN --network=none <<EOF
+#!/bin/x
+y
+EOF

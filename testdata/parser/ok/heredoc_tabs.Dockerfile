@@ -1,0 +1,5 @@
+FROM a
+RUN <<-E
+		echo 	a
+  	b
+	E

@@ -1,0 +1,5 @@
+FROM a
+USER a b
+WORKDIR /x  y
+STOPSIGNAL $SIG
+MAINTAINER Me <me@x>

@@ -1,0 +1,9 @@
+FROM a AS x
+CMD one
+FROM b AS y
+SHELL ["s"]
+ENTRYPOINT two
+FROM y
+CMD three
+FROM x
+ENTRYPOINT four
