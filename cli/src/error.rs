@@ -44,11 +44,6 @@ impl CommandError {
         this
     }
 
-    /// Everything has been said already.
-    pub(crate) fn reported() -> CommandError {
-        CommandError::failed(String::new())
-    }
-
     /// The command line is wrong.
     pub(crate) fn usage(message: impl Into<String>) -> CommandError {
         CommandError { kind: Kind::Usage, ..CommandError::failed(message) }

@@ -51,9 +51,18 @@ const ZSTD_JOB: u32 = 4 << 20;
 const ZSTD_WORKERS: usize = 4;
 
 impl Compression {
-    /// gzip at the default level.
+    /// gzip at the default level, chosen by measurement. A 192 MB tar of /usr/lib on two cores, both digests included:
+    ///
+    /// | level | MB/s | ratio |
+    /// |---|---|---|
+    /// | 1 | 405 | 2.55 |
+    /// | 3 | 302 | 2.68 |
+    /// | 6 | 206 | 2.78 |
+    ///
+    /// Against level 1, level 3 pays for itself in one transfer below 22 MB/s, and a layer is transferred more often than it is
+    /// made; against level 3, level 6 does so only below 8 MB/s.
     pub const GZIP: Compression = Compression::Gzip { level: 3 };
-    /// zstd at its own default level.
+    /// zstd at its own default level: 526 MB/s and ratio 2.85 in the same measurement.
     pub const ZSTD: Compression = Compression::Zstd { level: 3 };
 
     /// The OCI media type of a layer stored so.

@@ -118,3 +118,43 @@ impl<'de> serde::Deserialize<'de> for Digest {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sha256_in_lower_case() {
+        let good = Digest::of(b"").to_string();
+        assert_eq!(good, "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(good.parse(), Ok(Digest::of(b"")));
+        let hex = &good[7..];
+        for text in [
+            String::new(),
+            hex.to_owned(),
+            good.to_uppercase(),
+            format!("sha256:{}", hex.to_uppercase()),
+            good[..70].to_owned(),
+            format!("{good}0"),
+            format!("{good}\0"),
+            format!("{}\0", &good[..70]),
+            format!("md5:{hex}"),
+            format!("sha512:{hex}{hex}"),
+            "sha256:../../x".to_owned(),
+            format!(" {good}"),
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text:?}");
+            assert!(serde_json::from_value::<Digest>(text.into()).is_err());
+        }
+        assert_eq!(serde_json::from_value::<Digest>(good.into()).unwrap(), Digest::of(b""));
+    }
+
+    #[test]
+    fn chains() {
+        let [a, b] = [b"a", b"b"].map(|text| DiffId(Digest::of(text)));
+        assert_eq!(ChainId::of([]), None);
+        assert_eq!(ChainId::of([a]).map(ChainId::digest), Some(a.0));
+        assert_eq!(ChainId::of([a, b]).map(ChainId::digest), Some(Digest::of(format!("{a} {b}").as_bytes())));
+        assert_ne!(ChainId::of([a, b]), ChainId::of([b, a]));
+    }
+}

@@ -50,3 +50,23 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, nanoseconds, text) in [
+            (0, 0, "1970-01-01T00:00:00Z"),
+            (-1, 500_000_000, "1969-12-31T23:59:59.5Z"),
+            (951_782_400, 0, "2000-02-29T00:00:00Z"),
+            (4_107_542_399, 1, "2100-02-28T23:59:59.000000001Z"),
+            (4_107_542_400, 0, "2100-03-01T00:00:00Z"),
+            (-62_167_219_200, 0, "0000-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(Timestamp { seconds, nanoseconds }.to_string(), text);
+        }
+        assert_eq!(Timestamp::FIXED.to_string(), "1980-01-01T00:00:00Z");
+    }
+}

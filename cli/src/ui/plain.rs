@@ -7,6 +7,7 @@
 //! #4 CACHED
 //! ```
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Mutex;
@@ -15,6 +16,8 @@ use std::time::Instant;
 
 use bld_solver::graph::Graph;
 use bld_solver::graph::VertexId;
+use bld_solver::op::Op;
+use bld_solver::op::Source;
 use bld_solver::worker::Event;
 use bld_solver::worker::Reporter;
 use bld_solver::worker::Stream;
@@ -24,9 +27,16 @@ const MAX_PENDING: usize = 64 * 1024;
 
 /// Writes progress to stderr.
 pub(crate) struct Plain {
-    names: HashMap<VertexId, String>,
+    vertices: HashMap<VertexId, Shown>,
     quiet: bool,
     state: Mutex<State>,
+}
+
+struct Shown {
+    name: String,
+    inputs: Vec<VertexId>,
+    /// Merges and `scratch` are nobody's step.
+    is_step: bool,
 }
 
 #[derive(Default)]
@@ -55,8 +65,17 @@ impl std::fmt::Debug for Plain {
 impl Plain {
     /// A reporter for the vertices of `graph`.
     pub(crate) fn new(graph: &Graph, quiet: bool) -> Plain {
-        let names = graph.ids().map(|id| (id, graph.vertex(id).name.clone())).collect();
-        Plain { names, quiet, state: Mutex::new(State::default()) }
+        let shown = |id: VertexId| {
+            let vertex = graph.vertex(id);
+            let is_step = match &vertex.op {
+                Op::Merge => false,
+                Op::Source(Source::Image { layers }) => !layers.is_empty(),
+                _ => true,
+            };
+            Shown { name: vertex.name.clone(), inputs: graph.inputs(id), is_step }
+        };
+        let vertices = graph.ids().map(|id| (id, shown(id))).collect();
+        Plain { vertices, quiet, state: Mutex::new(State::default()) }
     }
 
     /// How many steps ran, and how many were known.
@@ -96,9 +115,29 @@ impl Plain {
             tail: std::collections::VecDeque::with_capacity(TAIL_LINES),
         };
         state.steps.insert(vertex, step);
-        let name = self.names.get(&vertex).map(String::as_str).unwrap_or_default();
+        let name = self.vertices.get(&vertex).map(|shown| shown.name.as_str()).unwrap_or_default();
         self.say(&format!("#{number} {}", super::sanitize(&name.replace('\n', " "))));
         number
+    }
+
+    /// A known result makes everything above it known: nobody even looked there, so nobody else reports it.
+    fn cached(&self, state: &mut State, vertex: VertexId) {
+        let mut above = BTreeSet::from([vertex]);
+        let mut pending = vec![vertex];
+        while let Some(id) = pending.pop() {
+            for input in self.vertices.get(&id).into_iter().flat_map(|shown| &shown.inputs) {
+                if !state.steps.contains_key(input) && above.insert(*input) {
+                    pending.push(*input);
+                }
+            }
+        }
+        for id in above {
+            if id == vertex || self.vertices.get(&id).is_some_and(|shown| shown.is_step) {
+                let number = self.open(state, id);
+                state.cached += 1;
+                self.say(&format!("#{number} CACHED"));
+            }
+        }
     }
 
     fn log(&self, state: &mut State, vertex: VertexId, stream: Stream, bytes: &[u8]) {
@@ -145,13 +184,12 @@ impl Plain {
 impl Reporter for Plain {
     fn on_event(&self, vertex: VertexId, event: Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(event, Event::Cached) {
+            return self.cached(&mut state, vertex);
+        }
         let number = self.open(&mut state, vertex);
         match event {
-            Event::Started => {}
-            Event::Cached => {
-                state.cached += 1;
-                self.say(&format!("#{number} CACHED"));
-            }
+            Event::Started | Event::Cached => {}
             Event::Log { stream, bytes } => self.log(&mut state, vertex, stream, bytes),
             Event::Done => {
                 self.flush(&mut state, vertex);
@@ -174,5 +212,6 @@ impl Reporter for Plain {
 /// A closed stderr must not end a build, so failure to write is not one.
 pub(crate) fn write_line(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.write_all(b"\n"));
+    let written = stderr.write_all(text.as_bytes()).and_then(|()| stderr.write_all(b"\n"));
+    drop(written);
 }

@@ -116,7 +116,9 @@ impl<'a> Plan<'a> {
                 let lower = if inherited { None } else { self.lower.node(&path)? };
                 let over_directory = lower.is_some_and(|node| node.kind == ViewKind::Directory);
                 let opaque = replaced && over_directory;
-                Planned::Directory { metadata, opaque, hides_lower: opaque || inherited }
+                // Below a directory that the lower state lacks there is nothing to be asked for.
+                let hides_lower = opaque || !(over_directory || path.is_root());
+                Planned::Directory { metadata, opaque, hides_lower }
             }
         };
         self.nodes.insert(path, planned);

@@ -58,8 +58,14 @@ impl<'fd> Root<'fd> {
             let wanted = if pending.is_empty() { kind } else { Kind::Directory };
             let next = match open_name(&here_fd, &name) {
                 Err(Errno::NOENT) => {
-                    make(&here_fd, &name, wanted).context("create", path)?;
-                    made.push(Path::new("/").join(&here).join(&name));
+                    match make(&here_fd, &name, wanted) {
+                        // A mount shared with another step: that one was faster.
+                        Err(Errno::EXIST) => {}
+                        other => {
+                            other.context("create", path)?;
+                            made.push(Path::new("/").join(&here).join(&name));
+                        }
+                    }
                     open_name(&here_fd, &name).context("open", path)?
                 }
                 other => other.context("open", path)?,

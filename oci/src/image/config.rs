@@ -209,7 +209,8 @@ impl Fields {
             Value::String(text) => Ok(text),
             _ => Err(self.error(name, "a list of strings")),
         };
-        list.into_iter().map(text).collect::<Result<Vec<_>, _>>().map(Some)
+        let list = list.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(list).filter(|list| !list.is_empty()))
     }
 
     fn set(&mut self, name: &str) -> Result<BTreeSet<String>, ImageError> {

@@ -181,3 +181,19 @@ fn platforms_are_selected() {
     let alone = read_index(alone.to_string().as_bytes()).unwrap();
     assert!(select_platform(&alone, &"linux/s390x".parse().unwrap()).is_ok());
 }
+
+proptest::proptest! {
+    #[test]
+    fn documents_with_one_byte_changed_do_not_panic(position in 0..2000_usize, byte in proptest::prelude::any::<u8>()) {
+        let all = [step("a", true), step("b", false)];
+        let mut image = assemble(&ImageConfig::default(), &all, &AssembleOptions::default()).unwrap();
+        for bytes in [&mut image.config_bytes, &mut image.manifest_bytes] {
+            let position = position % bytes.len();
+            bytes[position] = byte;
+        }
+        let _ignored = read_document(&image.manifest_bytes, None);
+        if let Ok(config) = ImageConfig::parse(&image.config_bytes) {
+            proptest::prop_assert_eq!(ImageConfig::parse(&config.to_json()).unwrap(), config);
+        }
+    }
+}

@@ -19,7 +19,11 @@ const MAX_COMPONENT: usize = 255;
 /// Names with this prefix, other than the opaque mark, are aufs's bookkeeping.
 const AUFS: &[u8] = b".wh..wh.";
 
-/// Reads a layer's uncompressed tar, entry by entry.
+/// Reads a layer's uncompressed tar, entry by entry. Headers are read 512 bytes at a time: a source for which small reads are
+/// dear should be buffered, as [`Decoder`](crate::compression::Decoder) is.
+///
+/// A stream that ends without the closing zeros is accepted if it ends between two entries, as GNU tar and Go do; a layer's digest
+/// tells whether something is missing. After an error nothing more can be read.
 #[derive(Debug)]
 pub struct LayerReader<R> {
     stream: TarStream<R>,

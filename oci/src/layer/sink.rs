@@ -4,8 +4,8 @@
 //! tar --> sha256 (DiffId), count --> compressor --> sha256 (blob), count --> file
 //! ```
 //!
-//! Digests are computed on the writing thread: while members are compressed elsewhere it has nothing else to do, and a thread of its
-//! own for either digest made no difference on two cores.
+//! Digests are computed on the writing thread: while members are compressed elsewhere it has nothing else to do. A thread of its own
+//! for the tar's digest made no difference that could be measured on two cores (zstd level 1: 729 against 737 MB/s).
 
 use std::io;
 use std::io::Write;

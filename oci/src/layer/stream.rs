@@ -146,19 +146,19 @@ impl<R: Read> TarStream<R> {
     }
 
     fn skip_content(&mut self) -> Result<(), ReadError> {
-        self.parts.retain(|part| matches!(part, Part::Data(_)));
-        let mut buffer = [0; 16 << 10];
-        loop {
-            match self.read_content(&mut buffer) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(ReadError::Read { offset: self.position, source }),
-            }
+        let stored = self.parts.drain(..).map(|part| if let Part::Data(size) = part { size } else { 0 });
+        let left = stored.fold(std::mem::take(&mut self.padding), u64::saturating_add);
+        if left == 0 {
+            return Ok(());
         }
-        let padding = std::mem::take(&mut self.padding);
-        self.parts.push_back(Part::Data(padding));
-        if padding == 0 { Ok(()) } else { self.skip_content() }
+        let skipped = io::copy(&mut self.source.by_ref().take(left), &mut io::sink())
+            .map_err(|source| ReadError::Read { offset: self.position, source })?;
+        self.position += skipped;
+        if skipped == left {
+            return Ok(());
+        }
+        let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends within a file");
+        Err(ReadError::Read { offset: self.position, source })
     }
 
     /// Fills `block`; false if the stream ends right before it.

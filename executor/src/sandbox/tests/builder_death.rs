@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::fixture::{Fixture, eventually, processes};
-use crate::sandbox::{Helper, sys};
+use crate::sandbox::{Helper, SandboxError, sys};
 
 /// A builder in a process of its own, with one step that runs until it is killed.
 struct Builder {
@@ -15,6 +15,12 @@ struct Builder {
 
 impl Builder {
     fn start(fixture: &Fixture, number: u32, script: &str) -> Self {
+        let builder = Self::start_only(fixture, number, script);
+        assert!(eventually(Duration::from_secs(5), || builder.steps() > 0), "the step did not start");
+        builder
+    }
+
+    fn start_only(fixture: &Fixture, number: u32, script: &str) -> Self {
         let mark = format!("96{number}{:05}", std::process::id());
         let mut spec = fixture.spec.clone();
         spec.root.upper = None;
@@ -23,16 +29,15 @@ impl Builder {
             let helper = Helper::fork().unwrap();
             let (_reader, writer) = std::io::pipe().unwrap();
             let errors = writer.try_clone().unwrap();
-            let running = helper.spawn(&spec, writer.into(), errors.into()).unwrap();
             // Outlives its helper, so that a row can see what the builder does then.
-            drop(running.wait());
+            if let Ok(running) = helper.spawn(&spec, writer.into(), errors.into()) {
+                drop(running.wait());
+            }
             std::thread::sleep(Duration::from_secs(20));
             0
         })
         .unwrap();
-        let builder = Self { pid, mark };
-        assert!(eventually(Duration::from_secs(5), || builder.steps() > 0), "the step did not start");
-        builder
+        Self { pid, mark }
     }
 
     fn steps(&self) -> usize {
@@ -40,6 +45,10 @@ impl Builder {
     }
 
     fn helper(&self) -> Pid {
+        self.try_helper().unwrap()
+    }
+
+    fn try_helper(&self) -> Option<Pid> {
         let children = std::fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero())).unwrap();
         let pids: Vec<i32> = children
             .flat_map(|task| {
@@ -47,8 +56,8 @@ impl Builder {
                 text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>()
             })
             .collect();
-        assert_eq!(pids.len(), 1);
-        Pid::from_raw(pids[0]).unwrap()
+        assert!(pids.len() <= 1);
+        pids.first().and_then(|pid| Pid::from_raw(*pid))
     }
 
     fn end(self) {
@@ -105,4 +114,30 @@ fn p21_the_helper_is_deaf_to_the_terminal() {
     std::thread::sleep(Duration::from_millis(50));
     assert!(builder.steps() > 0);
     builder.end();
+}
+
+/// Death in the middle of the set-up, at 20 different moments.
+#[test]
+fn p20_kill_at_any_moment() {
+    let Some(fixture) = Fixture::new() else { return };
+    for round in 0..20_u32 {
+        let builder = Builder::start_only(&fixture, 20 + round, SCRIPT);
+        assert!(eventually(Duration::from_secs(5), || builder.try_helper().is_some()));
+        let helper = builder.helper();
+        std::thread::sleep(Duration::from_micros(u64::from(round / 2) * 300));
+        let victim = if round % 2 == 0 { helper } else { builder.pid };
+        kill_process(victim, Signal::KILL).unwrap();
+        // Long enough for a forgotten step to get to its command.
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(eventually(Duration::from_millis(900), || builder.steps() == 0), "round {round}");
+        builder.end();
+    }
+}
+
+#[test]
+fn a_helper_is_not_forked_beside_threads() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::thread::sleep(Duration::from_millis(50)));
+        assert!(matches!(Helper::start(), Err(SandboxError::Threads { count: 2.. })));
+    });
 }

@@ -1,5 +1,8 @@
 //! Tests that are run inside a sandbox by the rows around them; outside they are ignored.
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::time::Duration;
+
 use crate::sandbox::sys::attempt;
 
 #[test]
@@ -53,4 +56,21 @@ fn filtered_calls() {
     }
     assert_eq!(attempt(libc::SYS_personality, [0xffff_ffff, 0, 0]), 0);
     assert_eq!(std::thread::spawn(|| 7).join().unwrap(), 7);
+}
+
+#[test]
+#[ignore = "runs inside a sandbox"]
+fn connections() {
+    let connect = |address: &str| {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1))
+    };
+    for address in std::env::var("CLOSED").unwrap().split(' ') {
+        assert!(connect(address).is_err(), "{address}");
+    }
+    if let Ok(address) = std::env::var("OPEN") {
+        connect(&address).unwrap();
+    }
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(std::env::var("ABSTRACT").unwrap()).unwrap();
+    assert!(std::os::unix::net::UnixStream::connect_addr(&name).is_err());
 }
