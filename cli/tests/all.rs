@@ -4,4 +4,5 @@
 mod conformance;
 mod examples;
 mod mistakes;
+mod cache;
 mod support;

@@ -68,6 +68,10 @@ impl Tree {
         for entry in archive.entries().unwrap() {
             let mut entry = entry.unwrap();
             let path = clean(&entry.path_bytes());
+            if path.is_empty() {
+                // The root itself: there from the beginning, and not compared.
+                continue;
+            }
             let (parent, name) = split(&path);
             if name == b".wh..wh..opq" {
                 let parent = parent.to_vec();

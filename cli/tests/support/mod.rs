@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod layout;
+pub(crate) mod progress;
 
 use std::fs::File;
 use std::path::Path;
@@ -111,6 +112,11 @@ impl Store {
             run(store.bld().arg("import").arg(base.tar()).arg(base.image())).succeeded();
         }
         store
+    }
+
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The binary, working on this store.

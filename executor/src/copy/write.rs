@@ -352,7 +352,8 @@ fn tree(
 ) -> Result<Tree, CopyError> {
     let mut first_names: Vec<Option<ImagePath>> = vec![None; plan.inodes.len()];
     let mut nodes = Vec::with_capacity(plan.nodes.len());
-    for (path, planned) in &plan.nodes {
+    // The root is always there already: a layer that names it would only seem to change it.
+    for (path, planned) in plan.nodes.iter().filter(|(path, _)| !path.is_root()) {
         let (kind, metadata) = match planned {
             Planned::Directory { metadata, opaque, .. } => (NodeKind::Directory { opaque: *opaque }, metadata),
             Planned::File(index) => {

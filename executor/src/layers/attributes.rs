@@ -59,7 +59,9 @@ impl OverlayFlavor {
             };
             match own {
                 b"opaque" => found.opaque = value == b"y",
-                b"redirect" | b"metacopy" | b"whiteout" => found.feature = Some(String::from_utf8_lossy(own).into_owned()),
+                b"redirect" | b"metacopy" | b"whiteout" => {
+                    found.feature = Some(String::from_utf8_lossy(own).into_owned());
+                }
                 _ => {
                     if let Some(rest) = own.strip_prefix(b"overlay.") {
                         found.image.insert([self.prefix(), rest].concat(), value);

@@ -69,6 +69,15 @@ impl Directory {
         rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)
     }
 
+    /// What it is, with the mode that it has when nobody looks.
+    pub(super) fn stat(&self) -> Result<Stat, Errno> {
+        let mut found = rustix::fs::fstat(&self.fd)?;
+        if let Some(mode) = self.mode_to_restore {
+            found.st_mode = (found.st_mode & !0o7777) | mode.as_raw_mode();
+        }
+        Ok(found)
+    }
+
     /// The names in it, unsorted.
     pub(super) fn names(&self) -> Result<Vec<Vec<u8>>, Errno> {
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
@@ -172,8 +181,11 @@ pub(super) struct Directories {
 impl Directories {
     /// Begins at `base`.
     pub(super) fn new(base: &Path) -> Result<Directories, LayerError> {
-        let root = Directory::open(base)
-            .map_err(|error| LayerError::Io { verb: "open", path: base.to_owned(), source: error.into() })?;
+        let root = Directory::open(base).map_err(|error| LayerError::Io {
+            verb: "open",
+            path: base.to_owned(),
+            source: error.into(),
+        })?;
         Ok(Directories { base: base.to_owned(), root, open: Vec::new(), deep: None })
     }
 

@@ -179,7 +179,9 @@ impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Note::SocketSkipped { path } => write!(formatter, "{path} is a socket and was left out"),
-            Note::DeviceSkipped { path } => write!(formatter, "the device {path} cannot be created here and was left out"),
+            Note::DeviceSkipped { path } => {
+                write!(formatter, "the device {path} cannot be created here and was left out")
+            }
             Note::AttributeRefused { path, name } => {
                 write!(formatter, "cannot set {} on {path}", String::from_utf8_lossy(name))
             }

@@ -82,8 +82,11 @@ pub fn export_directory(
     destination: &Path,
     options: ExportOptions,
 ) -> Result<Vec<Note>, LayerError> {
-    std::fs::create_dir_all(destination)
-        .map_err(|source| LayerError::Io { verb: "create", path: destination.to_owned(), source })?;
+    std::fs::create_dir_all(destination).map_err(|source| LayerError::Io {
+        verb: "create",
+        path: destination.to_owned(),
+        source,
+    })?;
     let mut export = Export {
         view,
         destination: Directories::new(destination)?,
@@ -225,7 +228,12 @@ impl Export<'_> {
     }
 
     /// Attributes are for whoever runs the files: what cannot be set here is noted.
-    fn set_attributes(&mut self, path: &ImagePath, metadata: &Metadata, set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>) {
+    fn set_attributes(
+        &mut self,
+        path: &ImagePath,
+        metadata: &Metadata,
+        set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>,
+    ) {
         for (name, value) in &metadata.xattrs {
             if set(name, value).is_err() {
                 self.notes.push(Note::AttributeRefused { path: path.clone(), name: name.clone() });

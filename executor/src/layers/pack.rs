@@ -27,7 +27,7 @@ pub fn pack<W: Write>(
     std::thread::scope(|scope| {
         let (ahead, contents) = sync_channel(QUEUE);
         scope.spawn(move || {
-            for (path, node) in tree.iter() {
+            for (path, node) in tree {
                 if let NodeKind::File { size, content, hardlink: None } = &node.kind {
                     let opened = open(&mut directories, path, *size);
                     let expected = Expected { path: directories.locate(path), size: *size, content: *content };
@@ -48,7 +48,7 @@ fn write_nodes<W: Write>(
     clamp: Option<Timestamp>,
 ) -> Result<(), LayerError> {
     let mut parent: Option<ImagePath> = None;
-    for (path, node) in tree.iter() {
+    for (path, node) in tree {
         let above = path.parent().filter(|above| !above.is_root());
         if above != parent {
             if let Some(missing) = above.as_ref().filter(|above| tree.get(above).is_none()) {
@@ -122,7 +122,9 @@ pub(super) struct Expected {
 /// Hands a file to the archive's thread; answers whether to go on.
 pub(super) fn send_ahead(ahead: &SyncSender<Ahead>, opened: Result<File, LayerError>, expected: Expected) -> bool {
     let next = match opened {
-        Ok(file) if expected.size <= BLOCK as u64 => read_whole(file, expected).map_or_else(Ahead::Failed, Ahead::Whole),
+        Ok(file) if expected.size <= BLOCK as u64 => {
+            read_whole(file, expected).map_or_else(Ahead::Failed, Ahead::Whole)
+        }
         Ok(file) => Ahead::Open(file, expected),
         Err(error) => Ahead::Failed(error),
     };

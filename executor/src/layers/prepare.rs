@@ -18,10 +18,8 @@ use crate::view::TreeView;
 /// Gives the empty layer directory `directory` the metadata of the root of `lower`.
 pub fn prepare(directory: &Path, lower: &dyn TreeView, mode: LayerMode) -> Result<(), LayerError> {
     let Some(root) = lower.node(&ImagePath::root())? else { return Ok(()) };
-    let failed = |verb| move |errno: rustix::io::Errno| LayerError::Io {
-        verb,
-        path: directory.to_owned(),
-        source: errno.into(),
+    let failed = |verb| {
+        move |errno: rustix::io::Errno| LayerError::Io { verb, path: directory.to_owned(), source: errno.into() }
     };
     let opened = Directory::open(directory).map_err(failed("open"))?;
     if mode.ownership == Ownership::Real {

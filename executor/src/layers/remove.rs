@@ -31,13 +31,13 @@ pub fn remove(path: &Path) -> Result<(), LayerError> {
 /// Removes `name` in `directory`, which is at `path` for messages, and everything below it.
 pub(super) fn remove_at(directory: impl AsFd, name: &[u8], path: &Path) -> Result<(), LayerError> {
     let directory = directory.as_fd();
-    let mut failures = Failures { base: path };
+    let failures = Failures { base: path };
     match unlink(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) if is_directory(directory, name) => {}
         Err(error) => return Err(failures.io("remove", &ImagePath::root())(error)),
     }
-    empty(directory, name, &mut failures)?;
+    empty(directory, name, &failures)?;
     unlink(directory, name, AtFlags::REMOVEDIR).map_err(failures.io("remove", &ImagePath::root()))
 }
 
@@ -61,7 +61,7 @@ struct Level {
     subdirectories: Vec<Vec<u8>>,
 }
 
-fn empty(parent: impl AsFd, name: &[u8], failures: &mut Failures<'_>) -> Result<(), LayerError> {
+fn empty(parent: impl AsFd, name: &[u8], failures: &Failures<'_>) -> Result<(), LayerError> {
     let top = open(parent, name).map_err(failures.io("open", &ImagePath::root()))?;
     let mut levels = vec![level(top, ImagePath::root(), failures)?];
     let mut moved: u64 = 0;
@@ -70,8 +70,7 @@ fn empty(parent: impl AsFd, name: &[u8], failures: &mut Failures<'_>) -> Result<
             let done = levels.pop();
             if let (Some(done), Some(above)) = (done, levels.last()) {
                 let name = done.path.file_name().unwrap_or_default();
-                unlink(above.directory.as_fd(), name, AtFlags::REMOVEDIR)
-                    .map_err(failures.io("remove", &done.path))?;
+                unlink(above.directory.as_fd(), name, AtFlags::REMOVEDIR).map_err(failures.io("remove", &done.path))?;
             }
             continue;
         };

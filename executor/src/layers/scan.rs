@@ -47,8 +47,8 @@ pub fn scan(directory: &Path, lower: &dyn TreeView, mode: LayerMode) -> Result<S
     let (mut found, mut notes) = into_inner(scanner.found);
     found.sort_unstable_by(|left: &Found, right: &Found| left.path.cmp(&right.path));
     notes.sort_by(|left: &(ImagePath, Note), right| left.0.cmp(&right.0));
-    let nodes = assemble(found, &into_inner(scanner.inodes));
-    let tree = Tree::from_sorted(nodes).map_err(|source| LayerError::Tree { source })?;
+    let tree = Tree::from_sorted(assemble(found, &into_inner(scanner.inodes)))
+        .map_err(|source| LayerError::Tree { source })?;
     Ok(Scanned { tree, notes: notes.into_iter().map(|(_, note)| note).collect() })
 }
 
@@ -110,7 +110,7 @@ impl<'scan> Scanner<'scan> {
     /// Adds the node of a directory and answers whether the lower layers are hidden in it.
     fn own_node(&self, directory: &Directory, path: &ImagePath, hidden: bool) -> Result<bool, LayerError> {
         let failed = |verb| self.failed(verb, path);
-        let stat = rustix::fs::fstat(directory).map_err(failed("look at"))?;
+        let stat = directory.stat().map_err(failed("look at"))?;
         let found = attributes::read(directory).map_err(|source| self.error("read the attributes of", path, source))?;
         let own = self.interpret(path, found)?;
         let lower = if hidden { None } else { self.lower.node(path)? };
@@ -270,9 +270,9 @@ impl<'scan> Scanner<'scan> {
         }
     }
 
-    fn add(&self, mut nodes: Vec<Found>, mut notes: Vec<(ImagePath, Note)>) {
+    fn add(&self, mut entries: Vec<Found>, mut notes: Vec<(ImagePath, Note)>) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.0.append(&mut nodes);
+        found.0.append(&mut entries);
         found.1.append(&mut notes);
     }
 
@@ -336,15 +336,12 @@ fn assemble(mut found: Vec<Found>, inodes: &HashMap<u64, Option<ContentHash>>) -
                     if let Some(Some(hash)) = inodes.get(&inode) {
                         *content = *hash;
                     }
-                    match first_names.get(&inode) {
-                        Some((first, metadata)) => {
-                            *hardlink = Some(first.clone());
-                            entry.node.metadata = metadata.clone();
-                        }
-                        None => {
-                            let first = (entry.path.clone(), entry.node.metadata.clone());
-                            first_names.insert(inode, first);
-                        }
+                    if let Some((first, metadata)) = first_names.get(&inode) {
+                        *hardlink = Some(first.clone());
+                        entry.node.metadata = metadata.clone();
+                    } else {
+                        let first = (entry.path.clone(), entry.node.metadata.clone());
+                        first_names.insert(inode, first);
                     }
                 }
             }

@@ -126,7 +126,7 @@ pub(super) fn open_name(directory: impl AsFd, name: impl AsRef<OsStr>) -> Result
     rustix::fs::openat(directory, name.as_ref(), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// True when the descriptor is a symbolic link, a file or anything else but a directory.
+/// True for a directory, false for a link to one.
 pub(super) fn is_directory(fd: impl AsFd) -> Result<bool, Errno> {
     let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)

@@ -249,7 +249,8 @@ impl Spec {
                 return Err(invalid("args and env", "a NUL byte is in it"));
             }
         }
-        for id in [self.uid, self.gid].iter().chain(&self.groups) {
+        let owners = self.files.iter().flat_map(|file| [&file.uid, &file.gid]);
+        for id in [&self.uid, &self.gid].into_iter().chain(&self.groups).chain(owners) {
             if *id == u32::MAX {
                 return Err(invalid("user and group", "4294967295 is not an id"));
             }

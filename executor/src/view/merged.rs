@@ -90,7 +90,8 @@ impl MergedTree {
 
     fn root(&self) -> ViewNode {
         let root = ImagePath::root();
-        let metadata = self.layers.iter().rev().find_map(|layer| layer.tree.get(&root)).map(|node| node.metadata.clone());
+        let metadata =
+            self.layers.iter().rev().find_map(|layer| layer.tree.get(&root)).map(|node| node.metadata.clone());
         ViewNode { kind: ViewKind::Directory, metadata: metadata.unwrap_or_else(implied_metadata) }
     }
 
@@ -239,7 +240,7 @@ impl TreeView for MergedTree {
 
 fn links(tree: &Tree) -> Links {
     let mut links = Links { groups: HashMap::new(), names: Vec::new(), visible: Vec::new() };
-    for (path, node) in tree.iter() {
+    for (path, node) in tree {
         if let NodeKind::File { hardlink: Some(first), .. } = &node.kind {
             let group = *links.groups.entry(first.clone()).or_insert_with(|| {
                 links.names.push(vec![first.clone()]);

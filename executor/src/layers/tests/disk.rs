@@ -19,7 +19,15 @@ pub(super) type Listing = BTreeMap<String, String>;
 pub(super) fn list(base: &Path, directory_times: bool) -> Listing {
     let mut listing = Listing::new();
     let mut inodes = BTreeMap::new();
-    visit(base, base, directory_times, &mut inodes, &mut listing);
+    let mut pending = vec![base.to_owned()];
+    while let Some(at) = pending.pop() {
+        visit(base, &at, directory_times, &mut inodes, &mut listing);
+        if fs::symlink_metadata(&at).unwrap().is_dir() {
+            let mut names: Vec<PathBuf> = fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().path()).collect();
+            names.sort();
+            pending.extend(names.into_iter().rev());
+        }
+    }
     listing
 }
 
@@ -51,13 +59,6 @@ fn visit(
     let attributes = attributes(at);
     let mode = found.mode() & 0o7777;
     listing.insert(name, format!("{what} {mode:o} {}:{} {time} {attributes:?}", found.uid(), found.gid()));
-    if kind.is_dir() {
-        let mut names: Vec<PathBuf> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect();
-        names.sort();
-        for name in names {
-            visit(base, &name, directory_times, inodes, listing);
-        }
-    }
 }
 
 fn attributes(at: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -104,10 +105,16 @@ pub(super) fn list_view(view: &MergedTree) -> Listing {
         };
         assert_eq!(view.node(path)?.as_ref(), Some(&node));
         let metadata = &node.metadata;
-        let attributes: BTreeMap<String, Vec<u8>> =
-            metadata.xattrs.iter().map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.clone())).collect();
+        let attributes: BTreeMap<String, Vec<u8>> = metadata
+            .xattrs
+            .iter()
+            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.clone()))
+            .collect();
         let (mode, uid, gid) = (metadata.mode, metadata.uid, metadata.gid);
-        listing.insert(String::from_utf8_lossy(path.relative()).into_owned(), format!("{what} {mode:o} {uid}:{gid} {time} {attributes:?}"));
+        listing.insert(
+            String::from_utf8_lossy(path.relative()).into_owned(),
+            format!("{what} {mode:o} {uid}:{gid} {time} {attributes:?}"),
+        );
         Ok(())
     })
     .unwrap();

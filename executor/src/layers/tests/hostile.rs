@@ -197,7 +197,8 @@ fn l11_whiteouts() {
     let kind = |found: &super::Unpacked, name: &str| found.tree.get(&path(name)).map(|node| node.kind.clone());
     let opaque = |opaque| Some(NodeKind::Directory { opaque });
 
-    let found = case.unpack(tar().dir("etc", 0o755).symlink("localetc", "etc").file("localetc/.wh.x", ""), None).unwrap();
+    let found =
+        case.unpack(tar().dir("etc", 0o755).symlink("localetc", "etc").file("localetc/.wh.x", ""), None).unwrap();
     assert_eq!(kind(&found, "etc/x"), Some(NodeKind::Whiteout));
     assert!(fs::symlink_metadata(case.layer().join("etc/x")).unwrap().file_type().is_char_device());
 
@@ -239,11 +240,12 @@ fn l11_whiteouts() {
     assert!(!case.unpack(tar().file(".wh..wh..opq", ""), None).unwrap().fits(&lower).unwrap());
 }
 
+type Make = fn(Archive) -> Archive;
+
 #[test]
 fn l12_l13_the_last_entry_wins() {
     let case = Case::new();
     case.holds(tar().file("nondir", "").file("nondir/foo/bar/baz", "x"), &[("nondir/foo/bar/baz", "x")]);
-    type Make = fn(Archive) -> Archive;
     let makes: [(&str, Make); 4] = [
         ("file", |archive| archive.file("p", "body")),
         ("directory", |archive| archive.dir("p", 0o711).file("p/child", "")),
@@ -287,7 +289,8 @@ fn l15_attributes_of_overlayfs_are_never_obeyed() {
     let mut records: Vec<(String, &[u8])> = Vec::new();
     for name in ["redirect", "opaque", "metacopy", "origin", "whiteout"] {
         for kind in ["trusted", "user"] {
-            records.push((format!("SCHILY.xattr.{kind}.overlay.{name}"), if name == "redirect" { b"/etc" } else { b"y" }));
+            records
+                .push((format!("SCHILY.xattr.{kind}.overlay.{name}"), if name == "redirect" { b"/etc" } else { b"y" }));
         }
     }
     records.push(("SCHILY.xattr.user.kept".to_owned(), b"1"));
@@ -308,7 +311,7 @@ fn l15_attributes_of_overlayfs_are_never_obeyed() {
     let again = pack_bytes(&found.tree, &case.layer());
     let other = tempfile::tempdir().unwrap();
     let again = unpack_bytes(&again, &other.path().join("again"), None).unwrap();
-    assert_eq!(again.tree.get(&path("d")).unwrap().metadata.xattrs.get(b"user.kept".as_slice()).unwrap(), b"1");
+    assert_eq!(again.tree.get(&path("d")).unwrap().metadata.xattrs[b"user.kept".as_slice()], b"1");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use bld_oci::layer::{LayerReader, LayerWriter};
 
 use super::super::export::{ExportOptions, export_directory, export_tar};
 use super::super::remove::remove;
+use super::super::scan::scan;
 use super::disk::list;
 use super::tar::{Archive, Header};
 use super::{merged, path, unpack_bytes};
@@ -89,6 +90,22 @@ fn an_exported_directory_replaces_and_keeps_but_follows_nothing() {
 }
 
 #[test]
+fn what_nobody_may_read_is_packed_and_scanned_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let header = Header { name: b"closed/shadow", body: b"x", mode: 0o000, ..Header::default() };
+    let archive = Archive::default().dir("closed", 0o000).add(&header).end();
+    let layer = directory.path().join("layer");
+    let unpacked = unpack_bytes(&archive, &layer, None).unwrap();
+    let bytes = super::pack_bytes(&unpacked.tree, &layer);
+    assert_eq!(scan(&layer, &merged(&[]), super::mode()).unwrap().tree.digest(), unpacked.tree.digest());
+    let again = unpack_bytes(&bytes, &directory.path().join("again"), None).unwrap();
+    assert_eq!(again.tree, unpacked.tree);
+    assert_eq!(fs::metadata(layer.join("closed")).unwrap().mode() & 0o7777, 0o000);
+    remove(&layer).unwrap();
+    remove(&directory.path().join("again")).unwrap();
+}
+
+#[test]
 fn removal_takes_everything_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let canary = directory.path().join("canary");
@@ -107,7 +124,7 @@ fn removal_takes_everything_and_nothing_else() {
     fs::hard_link(canary.join("file"), tree.join("hard")).unwrap();
     fs::create_dir(tree.join("closed")).unwrap();
     fs::write(tree.join("closed/file"), "").unwrap();
-    fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     remove(&tree).unwrap();
     assert!(!tree.exists());
     assert_eq!(list(&canary, true), before);

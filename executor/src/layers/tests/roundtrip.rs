@@ -27,7 +27,8 @@ enum Change {
 }
 
 fn a_path() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "a.b", "d-"]), 1..4).prop_map(|parts| parts.join("/"))
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "a.b", "d-"]), 1..4)
+        .prop_map(|parts| parts.join("/"))
 }
 
 fn a_change() -> impl Strategy<Value = Change> {
@@ -59,7 +60,7 @@ fn archive(changes: &[Change]) -> Vec<u8> {
         let header = |name: &'static [u8]| Header { name, mtime, ..Header::default() };
         archive = match change {
             Change::Directory(path, mode) => {
-                files.retain(|file| file != path);
+                files.retain(|file| !file.starts_with(path.as_str()) && !path.starts_with(file));
                 archive.add(&Header { name: path.as_bytes(), kind: b'5', mode: *mode, ..header(b"") })
             }
             Change::File(path, body, mode) => {
@@ -114,14 +115,18 @@ fn perform(root: &Path, changes: &[Change]) {
                 }
             }
             Change::File(path, body, mode) => {
-                if fs::write(root.join(path), body).is_ok() {
+                if is_plain(&root.join(path)) && fs::write(root.join(path), body).is_ok() {
                     fs::set_permissions(root.join(path), fs::Permissions::from_mode(*mode)).unwrap();
                 }
             }
             Change::Symlink(path, target) => drop(symlink(target, root.join(path))),
             Change::Link(path, target) => drop(fs::hard_link(root.join(target), root.join(path))),
             Change::Fifo(path) => drop(fs::rename(root.join(path), root.join("moved"))),
-            Change::Device(path) => drop(fs::OpenOptions::new().append(true).open(root.join(path))),
+            Change::Device(path) => {
+                if is_plain(&root.join(path)) {
+                    drop(fs::OpenOptions::new().append(true).open(root.join(path)));
+                }
+            }
             Change::Attribute(path, name) => {
                 let name = format!("user.{name}");
                 let _missing = rustix::fs::lsetxattr(root.join(path), name, b"value", XattrFlags::empty());
@@ -136,6 +141,11 @@ fn perform(root: &Path, changes: &[Change]) {
             }
         }
     }
+}
+
+/// Whether opening it does not wait for another process, as it would for a pipe.
+fn is_plain(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |found| found.is_file())
 }
 
 fn check(layers: &[Vec<Change>], step: &[Change]) -> TestCaseResult {

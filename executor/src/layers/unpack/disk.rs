@@ -47,13 +47,7 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(directory: &Path, mode: LayerMode) -> Result<Disk, LayerError> {
-        Ok(Disk {
-            directories: Directories::new(directory)?,
-            mode,
-            hashes: Vec::new(),
-            notes: Vec::new(),
-            error: None,
-        })
+        Ok(Disk { directories: Directories::new(directory)?, mode, hashes: Vec::new(), notes: Vec::new(), error: None })
     }
 
     /// Works until the queue ends or something fails. Blocks that are written go back through `used`.
@@ -169,8 +163,7 @@ impl Disk {
         if let Some(marker) = marker {
             attributes::write(file, &marker, b"y").map_err(self.directories.failed("make opaque", path))?;
         }
-        rustix::fs::futimens(file, &times(metadata.mtime))
-            .map_err(self.directories.failed("change the times of", path))
+        rustix::fs::futimens(file, &times(metadata.mtime)).map_err(self.directories.failed("change the times of", path))
     }
 
     fn set_attributes(
@@ -182,7 +175,16 @@ impl Disk {
         for (name, value) in xattrs {
             match set(&self.mode.flavor.escape(name), value) {
                 Ok(()) => {}
-                Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS | Errno::INVAL) => {
+                // The last three: file systems have different limits, ext4 that of one block for all attributes of a file.
+                Err(
+                    Errno::NOTSUP
+                    | Errno::PERM
+                    | Errno::ACCESS
+                    | Errno::INVAL
+                    | Errno::NOSPC
+                    | Errno::TOOBIG
+                    | Errno::RANGE,
+                ) => {
                     self.notes.push(Note::AttributeRefused { path: path.clone(), name: name.clone() });
                 }
                 Err(error) => return Err(self.directories.failed("set an attribute of", path)(error)),

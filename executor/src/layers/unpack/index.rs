@@ -121,7 +121,8 @@ impl Index {
     pub(super) fn resolve(&self, path: &ImagePath, lower: Option<&dyn TreeView>) -> Result<Resolved, LayerError> {
         let mut pending: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
         // One level per component of the way so far: whether the layer hides what is below, and whether it is no directory.
-        let root_hidden = matches!(self.get(&ImagePath::root()), Some(Entry { kind: Kind::Directory { opaque: true }, .. }));
+        let root_hidden =
+            matches!(self.get(&ImagePath::root()), Some(Entry { kind: Kind::Directory { opaque: true }, .. }));
         let mut levels = vec![(ImagePath::root(), root_hidden, false)];
         let mut links = 0;
         while let Some(component) = pending.pop() {
@@ -143,20 +144,17 @@ impl Index {
                     levels.push((next, true, true));
                     continue;
                 }
-                None => match (hidden, lower) {
-                    (false, Some(lower)) => match lower.node(&next)?.map(|node| node.kind) {
-                        Some(ViewKind::Symlink { target }) => target,
-                        found => {
-                            let blocks = found.is_some_and(|kind| kind != ViewKind::Directory);
-                            levels.push((next, blocks, blocked || blocks));
-                            continue;
-                        }
-                    },
-                    _ => {
-                        levels.push((next, hidden, blocked));
+                None => {
+                    let below = if hidden { None } else { lower };
+                    let found = below.map(|lower| lower.node(&next)).transpose()?.flatten();
+                    if let Some(ViewNode { kind: ViewKind::Symlink { target }, .. }) = found {
+                        target
+                    } else {
+                        let blocks = found.is_some_and(|node| node.kind != ViewKind::Directory);
+                        levels.push((next, hidden || blocks, blocked || blocks));
                         continue;
                     }
-                },
+                }
             };
             links += 1;
             if links > MAX_LINKS {
@@ -166,7 +164,11 @@ impl Index {
                 levels.truncate(1);
             }
             pending.extend(
-                target.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).rev().map(<[u8]>::to_vec),
+                target
+                    .split(|byte| *byte == b'/')
+                    .filter(|part| !matches!(*part, b"" | b"."))
+                    .rev()
+                    .map(<[u8]>::to_vec),
             );
         }
         let (path, hidden, blocked) = levels.pop().unwrap_or((ImagePath::root(), root_hidden, false));

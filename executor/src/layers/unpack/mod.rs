@@ -123,7 +123,7 @@ pub fn unpack<R: Read>(
     disk.settle(&index, &root_whiteouts)?;
     notes.append(&mut disk.take_notes());
     let implied = index.take_implied();
-    let nodes = index.into_nodes(&disk.take_hashes());
-    let tree = Tree::from_sorted(nodes).map_err(|source| LayerError::Tree { source })?;
+    let tree =
+        Tree::from_sorted(index.into_nodes(&disk.take_hashes())).map_err(|source| LayerError::Tree { source })?;
     Ok(Unpacked { tree, notes, implied })
 }

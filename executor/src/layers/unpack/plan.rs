@@ -41,7 +41,11 @@ pub(super) struct Plan<'lower> {
 }
 
 impl<'lower> Plan<'lower> {
-    pub(super) fn new(options: UnpackOptions<'lower>, work: SyncSender<Work>, spare: Receiver<Vec<u8>>) -> Plan<'lower> {
+    pub(super) fn new(
+        options: UnpackOptions<'lower>,
+        work: SyncSender<Work>,
+        spare: Receiver<Vec<u8>>,
+    ) -> Plan<'lower> {
         Plan {
             index: Index::new(),
             options,
@@ -91,7 +95,9 @@ impl<'lower> Plan<'lower> {
                 Err(LayerError::DeviceNumber { path, major, minor })
             }
             EntryKind::CharDevice { major, minor } => self.special(&path, Kind::CharDevice { major, minor }, metadata),
-            EntryKind::BlockDevice { major, minor } => self.special(&path, Kind::BlockDevice { major, minor }, metadata),
+            EntryKind::BlockDevice { major, minor } => {
+                self.special(&path, Kind::BlockDevice { major, minor }, metadata)
+            }
             EntryKind::Hardlink { target } => self.hardlink(&path, &target),
             EntryKind::Whiteout => self.whiteout(&path),
             EntryKind::Opaque => self.opaque(&path),
@@ -371,9 +377,8 @@ impl<'lower> Plan<'lower> {
 
     fn send(&self, work: Work) -> Result<(), LayerError> {
         // The other thread stops at an error, which is then reported in place of this one.
-        self.work.send(work).map_err(|_| LayerError::Content {
-            path: ImagePath::root(),
-            source: std::io::ErrorKind::BrokenPipe.into(),
-        })
+        self.work
+            .send(work)
+            .map_err(|_| LayerError::Content { path: ImagePath::root(), source: std::io::ErrorKind::BrokenPipe.into() })
     }
 }

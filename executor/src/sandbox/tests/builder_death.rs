@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::fixture::{Fixture, eventually, processes};
-use crate::sandbox::{Helper, SandboxError, sys};
+use crate::sandbox::{Helper, SandboxError, Spec, sys};
 
 /// A builder in a process of its own, with one step that runs until it is killed.
 struct Builder {
@@ -21,8 +21,12 @@ impl Builder {
     }
 
     fn start_only(fixture: &Fixture, number: u32, script: &str) -> Self {
+        Self::run(&fixture.spec, number, script)
+    }
+
+    fn run(spec: &Spec, number: u32, script: &str) -> Self {
         let mark = format!("96{number}{:05}", std::process::id());
-        let mut spec = fixture.spec.clone();
+        let mut spec = spec.clone();
         spec.root.upper = None;
         spec.args = ["/bin/sh", "-c", &script.replace("MARK", &mark)].map(str::to_owned).into();
         let pid = sys::fork(|| {
@@ -140,4 +144,21 @@ fn a_helper_is_not_forked_beside_threads() {
         scope.spawn(|| std::thread::sleep(Duration::from_millis(50)));
         assert!(matches!(Helper::start(), Err(SandboxError::Threads { count: 2.. })));
     });
+}
+
+/// Both at once: only the death signal is left.
+#[test]
+fn p20_kill_of_builder_and_helper() {
+    let Some(fixture) = Fixture::new() else { return };
+    for (round, uid) in [(0, 0), (1, 1000), (2, 0), (3, 1000)] {
+        let mut spec = fixture.spec.clone();
+        spec.uid = uid;
+        let builder = Builder::run(&spec, 50 + round, SCRIPT);
+        assert!(eventually(Duration::from_secs(5), || builder.steps() > 0), "the step did not start");
+        let helper = builder.helper();
+        kill_process(builder.pid, Signal::STOP).unwrap();
+        kill_process(helper, Signal::KILL).unwrap();
+        assert!(eventually(Duration::from_secs(1), || builder.steps() == 0));
+        builder.end();
+    }
 }

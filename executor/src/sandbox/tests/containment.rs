@@ -1,10 +1,14 @@
 //! Rows P about processes: what a step sees, what it leaves.
 
 use std::fs;
+use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
-use super::fixture::{Fixture, eventually, helper, processes, step_error};
-use crate::sandbox::{ExitStatus, Running, StepError};
+use rustix::process::{WaitOptions, waitpid};
+
+use super::fixture::{Fixture, eventually, helper, processes, step_error, unavailable};
+use crate::sandbox::{ExitStatus, Helper, Running, StepError, sys};
 
 #[test]
 fn exit_codes_and_signals() {
@@ -157,4 +161,38 @@ fn the_end_can_be_awaited() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let exit = runtime.block_on(running.exited()).unwrap();
     assert_eq!(exit.status, ExitStatus::Code(5));
+}
+
+/// Row P22, as far as it is the sandbox's: the witness is a memory cgroup of the whole builder.
+#[test]
+fn p22_lack_of_memory_is_told_apart() {
+    let Some(mut fixture) = Fixture::new() else { return };
+    let name = format!("bld-row-p22-{}", std::process::id());
+    let (group, limit) = match (fs::exists("/sys/fs/cgroup/memory"), fs::exists("/sys/fs/cgroup/cgroup.controllers")) {
+        (Ok(true), _) => (Path::new("/sys/fs/cgroup/memory").join(name), "memory.limit_in_bytes"),
+        (_, Ok(true)) => (Path::new("/sys/fs/cgroup").join(name), "memory.max"),
+        _ => return unavailable("no memory cgroups").unwrap_or(()),
+    };
+    if fs::create_dir(&group).and_then(|()| fs::write(group.join(limit), "67108864")).is_err() {
+        return unavailable("memory cgroups cannot be made").unwrap_or(());
+    }
+    let script = "head -c 1000000000 /dev/zero | tail -c 900000000 > /dev/null; exit $?";
+    fixture.spec.args = ["/bin/sh", "-c", script].map(str::to_owned).into();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let pid = sys::fork(|| {
+        fs::write(group.join("cgroup.procs"), "0").unwrap();
+        let helper = Helper::fork().unwrap();
+        let (_output, stdout) = std::io::pipe().unwrap();
+        let stderr = stdout.try_clone().unwrap();
+        let exit = helper.spawn(&fixture.spec, stdout.into(), stderr.into()).unwrap().wait();
+        rustix::io::write(&writer, format!("{exit:?}").as_bytes()).unwrap();
+        0
+    })
+    .unwrap();
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    assert!(eventually(Duration::from_secs(5), || fs::remove_dir(&group).is_ok()));
+    assert_eq!(text, "Ok(Exit { status: Code(137), oom: true })");
 }

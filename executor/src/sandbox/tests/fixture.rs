@@ -175,10 +175,10 @@ impl Outcome {
     }
 }
 
-const APPLETS: [&str; 40] = [
+const APPLETS: [&str; 41] = [
     "sh", "cat", "ls", "true", "false", "grep", "id", "mount", "umount", "mknod", "dd", "sleep", "setsid", "ps",
     "kill", "echo", "touch", "mkdir", "rm", "ln", "stat", "pwd", "head", "wc", "env", "unshare", "hostname", "su",
-    "cut", "mkfifo", "chmod", "chown", "sed", "find", "readlink", "ulimit", "cp", "ip", "wget", "nslookup",
+    "tail", "cut", "mkfifo", "chmod", "chown", "sed", "find", "readlink", "ulimit", "cp", "ip", "wget", "nslookup",
 ];
 
 /// One helper for all rows. The test harness has threads; the C library makes fork from them safe enough for a test.

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::fixture::{Fixture, step_error};
-use crate::sandbox::{Network, Resource, ResourceLimit, StepError};
+use super::fixture::{Fixture, step_error, unavailable};
+use crate::sandbox::{ExitStatus, Network, Resource, ResourceLimit, SandboxError, StepError};
 
 #[test]
 fn p01_capabilities() {
@@ -171,4 +171,59 @@ fn no_network_is_only_loopback() {
     let output =
         fixture.shell("ls /sys/class/net; cat /proc/net/dev | grep -c :; cat /sys/class/net/lo/flags").success();
     assert_eq!(output, "lo\n1\n0x9\n");
+}
+
+/// A 32-bit x86 program that makes one system call and exits with its error number.
+#[cfg(target_arch = "x86_64")]
+fn program_32(call: u32, arguments: [u32; 3]) -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    const HEADERS: u32 = 52 + 32;
+    let [first, second, third] = arguments;
+    let mut code = Vec::new();
+    // mov eax|ebx|ecx|edx, imm32; int 0x80; neg eax; mov ebx, eax; mov eax, 1; int 0x80
+    for (register, value) in [(0xb8, call), (0xbb, first), (0xb9, second), (0xba, third)] {
+        code.push(register);
+        code.extend(value.to_le_bytes());
+    }
+    code.extend([0xcd, 0x80, 0xf7, 0xd8, 0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80]);
+    let size = HEADERS + u32::try_from(code.len()).unwrap();
+    let mut file = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let halves = |file: &mut Vec<u8>, values: &[u16]| file.extend(values.iter().flat_map(|it| it.to_le_bytes()));
+    let words = |file: &mut Vec<u8>, values: &[u32]| file.extend(values.iter().flat_map(|it| it.to_le_bytes()));
+    halves(&mut file, &[2, 3]);
+    words(&mut file, &[1, BASE + HEADERS, 52, 0, 0]);
+    halves(&mut file, &[52, 32, 1, 0, 0, 0]);
+    words(&mut file, &[1, 0, BASE, BASE, size, size, 5, 0x1000]);
+    file.extend(code);
+    file
+}
+
+/// Row P3 for 32-bit programs: they run, and under the same rules.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn p03_32_bit_programs() {
+    let Some(mut fixture) = Fixture::new() else { return };
+    for (call, arguments, expected) in [
+        (20, [0; 3], None),                  // getpid
+        (310, [0x1000_0000, 0, 0], Some(1)), // unshare
+        (120, [0x1000_0011, 0, 0], Some(1)), // clone
+        (435, [0; 3], Some(38)),             // clone3
+        (21, [0; 3], Some(1)),               // mount
+        (359, [38, 5, 0], Some(1)),          // socket
+        (288, [0; 3], Some(1)),              // keyctl
+        (999, [0; 3], Some(38)),             // none
+    ] {
+        let path = fixture.base().join("bin/program");
+        fs::write(&path, program_32(call, arguments)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        fixture.spec.args = vec!["program".to_owned()];
+        match (fixture.run(), expected) {
+            (Err(SandboxError::Step(StepError::CannotExecute { .. })), _) => {
+                return unavailable("the kernel runs no 32-bit programs").unwrap_or(());
+            }
+            (outcome, Some(code)) => assert_eq!(outcome.unwrap().exit.status, ExitStatus::Code(code), "call {call}"),
+            // PID 1, negated.
+            (outcome, None) => assert_eq!(outcome.unwrap().exit.status, ExitStatus::Code(255)),
+        }
+    }
 }

@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{FileType, Mode};
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::process::{DumpableBehavior, Gid, Uid, WaitOptions, set_dumpable_behavior, waitpid};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
 use super::fixture::{Fixture, unavailable};
 use crate::sandbox::network::NetworkSlot;
+use crate::sandbox::overlay::FORCE_NAMES;
 use crate::sandbox::{Helper, Identity, SandboxError, Spec, sys, userns};
 
 /// Ids of a user of this machine for which the predicate on "has a line in /etc/subuid" holds.
@@ -45,13 +47,13 @@ fn run_as(
     let pid = sys::fork(|| {
         open_tunnel(fixture);
         let identity = become_builder(uid, gid);
-        let helper = Helper::fork().unwrap();
         let mut spec = spec.clone();
         spec.identity = identity;
         if let Err(error) = change(&mut spec) {
             rustix::io::write(&writer, format!("{error:?}").as_bytes()).unwrap();
             return 1;
         }
+        let helper = Helper::fork().unwrap();
         let text = format!("{identity:?}\n");
         rustix::io::write(&writer, text.as_bytes()).unwrap();
         let (mut output, stdout) = std::io::pipe().unwrap();
@@ -84,6 +86,7 @@ fn open_tunnel(fixture: &Fixture) {
     let (mode, number) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(10, 200));
     sys::unshare(UnshareFlags::NEWNS).unwrap();
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+    drop(std::fs::remove_file(&path));
     rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::CharacterDevice, mode, number).unwrap();
     rustix::fs::chmod(&path, mode).unwrap();
     if std::fs::exists("/dev/net/tun").unwrap() {
@@ -92,13 +95,17 @@ fn open_tunnel(fixture: &Fixture) {
 }
 
 fn become_builder(uid: u32, gid: u32) -> Identity {
+    become_builder_of(uid, gid);
+    userns::enter().unwrap().identity
+}
+
+fn become_builder_of(uid: u32, gid: u32) {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_groups(&[]).unwrap();
     rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
     rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
     // As after the exec that a real change of user goes with.
     set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
-    userns::enter().unwrap().identity
 }
 
 const SCRIPT: &str = "grep -E '^(CapEff|CapBnd|Seccomp:)' /proc/self/status; head -c 1 /dev/zero | wc -c; echo x > /file; \
@@ -138,7 +145,7 @@ fn with_a_single_id() {
 }
 
 #[test]
-fn p20_rootless_private_network() {
+fn a_private_network_without_root() {
     let Some(fixture) = Fixture::new() else {
         return;
     };
@@ -152,4 +159,87 @@ fn p20_rootless_private_network() {
         Ok(())
     });
     assert!(output.contains("10.0.2.100/24") && output.contains("lo\ntap0\n"), "{output}");
+}
+
+/// Runs `enter` in a process of its own, after `prepare`, and returns what it said.
+fn enter_after(prepare: impl Fn()) -> String {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let pid = sys::fork(|| {
+        prepare();
+        let text = match userns::enter() {
+            Ok(entered) => {
+                format!("{:?} {}", entered.identity, entered.shortfall.map_or_else(String::new, |it| it.to_string()))
+            }
+            Err(error) => error.to_string(),
+        };
+        rustix::io::write(&writer, text.as_bytes()).unwrap();
+        0
+    })
+    .unwrap();
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    text
+}
+
+#[test]
+fn blockers_are_named() {
+    if Fixture::new().is_none() {
+        return;
+    }
+    assert_eq!(enter_after(|| ()), "Root ");
+    // The sysctl belongs to a user namespace: this one's is changed and no other.
+    let text = enter_after(|| {
+        sys::unshare(UnshareFlags::NEWUSER).unwrap();
+        std::fs::write("/proc/sys/user/max_user_namespaces", "0").unwrap();
+        rustix::thread::set_capabilities(None, NO_CAPABILITIES).unwrap();
+    });
+    assert!(text.contains("user.max_user_namespaces is 0") && text.contains("sysctl -w"), "{text}");
+    if let Some((uid, gid)) = user(false) {
+        let text = enter_after(|| become_builder_of(uid, gid));
+        assert!(text.starts_with("SingleId ") && text.contains("/etc/subuid has no line for"), "{text}");
+        assert!(text.contains("usermod --add-subuids"), "{text}");
+    }
+    if let Some((uid, gid)) = user(true) {
+        let text = enter_after(|| {
+            // An empty directory over the tools: for this process only.
+            sys::unshare(UnshareFlags::NEWNS).unwrap();
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            for tool in ["/usr/bin/newuidmap", "/usr/bin/newgidmap"] {
+                mount_bind("/etc/passwd", tool).unwrap();
+            }
+            become_builder_of(uid, gid);
+        });
+        assert!(text.starts_with("SingleId ") && text.contains("newuidmap cannot be run"), "{text}");
+    }
+}
+
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
+
+/// The way of kernels before 6.5, many layers, and a hidden mount point.
+#[test]
+fn layers_by_name_without_root() {
+    let Some(mut fixture) = Fixture::new() else { return };
+    let Some(user) = user(true) else { return unavailable("no user with a line in /etc/subuid").unwrap_or(()) };
+    for number in 1..100 {
+        std::fs::write(fixture.layer(&format!("layer{number}")).join(format!("file{number}")), "").unwrap();
+    }
+    let top = fixture.layer("top").join("etc");
+    std::fs::create_dir(&top).unwrap();
+    rustix::fs::setxattr(&top, "user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+    for force in [false, true] {
+        fixture.renew_upper();
+        let (_, output) =
+            run_as(user, &fixture, "ls / | grep -c ^file; ls /etc; cat /etc/hosts; echo x > /new", |_| {
+                FORCE_NAMES.store(force, Ordering::Relaxed);
+                Ok(())
+            });
+        assert_eq!(output, "99\nhosts\nresolv.conf\n127.0.0.1\tlocalhost buildkitsandbox\nCode(0)\n");
+        assert_eq!(std::fs::read_to_string(fixture.upper().join("new")).unwrap(), "x\n");
+    }
 }
