@@ -41,6 +41,7 @@ pub(crate) enum Command {
 
 /// `bld build`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "fields are named like their flags")]
 pub(crate) struct BuildArgs {
     /// The build context: a directory
     #[arg(value_name = "CONTEXT")]

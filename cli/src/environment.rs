@@ -39,9 +39,8 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     if path.is_absolute() {
         return Ok(path.to_owned());
     }
-    let current = std::env::current_dir().map_err(|error| {
-        CommandError::failed(format!("cannot read the working directory: {error}"))
-    })?;
+    let current = std::env::current_dir()
+        .map_err(|error| CommandError::failed(format!("cannot read the working directory: {error}")))?;
     Ok(current.join(path))
 }
 

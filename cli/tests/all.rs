@@ -1,8 +1,9 @@
 //! Everything about bld as a user meets it: the binary, run for real.
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "tests run programs and look at their own environment")]
 
+mod cache;
 mod conformance;
 mod examples;
 mod mistakes;
-mod cache;
 mod support;

@@ -49,11 +49,7 @@ impl MemoryAdmission {
     /// At most `jobs` steps at once; `None` = as many as memory allows.
     pub fn new(jobs: Option<NonZeroUsize>) -> MemoryAdmission {
         let limit = jobs.map_or(MOST_STEPS, |jobs| jobs.get().min(Semaphore::MAX_PERMITS));
-        MemoryAdmission {
-            slots: Arc::new(Semaphore::new(limit)),
-            running: Arc::default(),
-            heed_memory: jobs.is_none(),
-        }
+        MemoryAdmission { slots: Arc::new(Semaphore::new(limit)), running: Arc::default(), heed_memory: jobs.is_none() }
     }
 }
 

@@ -26,10 +26,9 @@ pub(super) fn run(session: &Session, args: &HistoryArgs) -> Result<(), CommandEr
     let mut rows = Vec::new();
     for step in steps(&image.config, &image.manifest)? {
         let text = |field: &str| step.history.get(field).and_then(|value| value.as_str()).unwrap_or_default();
-        let created = text("created").parse::<Timestamp>().map_or_else(
-            |_| "N/A".to_owned(),
-            |created| human_age(now - created.as_second()),
-        );
+        let created = text("created")
+            .parse::<Timestamp>()
+            .map_or_else(|_| "N/A".to_owned(), |created| human_age(now - created.as_second()));
         let command = sanitize(&text("created_by").replace(['\n', '\t'], " "));
         let command = if args.no_trunc || command.chars().count() <= SHOWN {
             command

@@ -26,7 +26,8 @@ pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandErr
     if args.quiet {
         let mut ids: Vec<String> = cells.into_iter().filter_map(|mut cells| cells.pop()).collect();
         ids.dedup();
-        return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+        ids.push(String::new());
+        return print(&ids.join("\n"));
     }
     let header: &[&str] = if args.digests {
         &["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]

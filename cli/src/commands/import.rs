@@ -59,7 +59,11 @@ pub(super) fn run(session: &Session, args: &ImportArgs) -> Result<(), CommandErr
 }
 
 /// The configuration that the `--change` instructions make: they are lowered like a Dockerfile on `scratch`.
-fn configuration(store: &bld_cache::Store, args: &ImportArgs, platform: &Platform) -> Result<ImageConfig, CommandError> {
+fn configuration(
+    store: &bld_cache::Store,
+    args: &ImportArgs,
+    platform: &Platform,
+) -> Result<ImageConfig, CommandError> {
     let mut text = "FROM scratch\n".to_owned();
     for change in &args.changes {
         let word = change.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
@@ -80,11 +84,12 @@ fn configuration(store: &bld_cache::Store, args: &ImportArgs, platform: &Platfor
     };
     let request = super::build::request::plain_request(platform);
     let sources = ImageSources::new(store.clone(), std::collections::BTreeMap::new());
-    let plan = super::build::block_on(bld_solver::lower::lower(&dockerfile, &request, &sources))?.map_err(|errors| {
-        for error in &errors {
-            write_line(quoted.diagnostic(&error.diagnostic()).trim_end());
-        }
-        CommandError::failed("the --change instructions have mistakes")
-    })?;
+    let plan =
+        super::build::block_on(bld_solver::lower::lower(&dockerfile, &request, &sources))?.map_err(|errors| {
+            for error in &errors {
+                write_line(quoted.diagnostic(&error.diagnostic()).trim_end());
+            }
+            CommandError::failed("the --change instructions have mistakes")
+        })?;
     Ok(ImageConfig { os: platform.os.clone(), architecture: platform.architecture.clone(), ..plan.config })
 }

@@ -69,11 +69,10 @@ impl Output {
                 }
             }
         }
-        let kind = kind.ok_or_else(|| refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local or image"))?;
+        let kind = kind
+            .ok_or_else(|| refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local or image"))?;
         let wanted = |destination: Option<String>| {
-            destination
-                .filter(|path| !path.is_empty())
-                .ok_or_else(|| refuse(format!("type={kind} needs dest=PATH")))
+            destination.filter(|path| !path.is_empty()).ok_or_else(|| refuse(format!("type={kind} needs dest=PATH")))
         };
         let file = |destination: Option<String>| {
             wanted(destination).map(|path| match path.as_str() {
@@ -104,7 +103,10 @@ impl Output {
     }
 
     /// The same with paths seen from where `absolute` stands.
-    pub(crate) fn resolved(self, absolute: &dyn Fn(&Path) -> Result<PathBuf, CommandError>) -> Result<Output, CommandError> {
+    pub(crate) fn resolved(
+        self,
+        absolute: &dyn Fn(&Path) -> Result<PathBuf, CommandError>,
+    ) -> Result<Output, CommandError> {
         let file = |destination| {
             Ok::<_, CommandError>(match destination {
                 Destination::File(path) => Destination::File(absolute(&path)?),
@@ -160,8 +162,16 @@ mod tests {
             assert_eq!(output.names, names, "{text}");
         }
         for text in [
-            "", "type=oci", "type=registry,name=x", "dest=x", "type=oci,dest=x,push=true", "type=local,dest=-", "type=tar,dest=",
-            "type=oci,dest=\"x", "type=image,dest=x", "type=tar,dest=x,name=y",
+            "",
+            "type=oci",
+            "type=registry,name=x",
+            "dest=x",
+            "type=oci,dest=x,push=true",
+            "type=local,dest=-",
+            "type=tar,dest=",
+            "type=oci,dest=\"x",
+            "type=image,dest=x",
+            "type=tar,dest=x,name=y",
         ] {
             assert!(Output::parse(text).is_err(), "{text}");
         }

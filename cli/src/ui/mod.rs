@@ -113,9 +113,14 @@ mod tests {
 
     #[test]
     fn sizes_and_ages() {
-        for (bytes, text) in
-            [(0, "0B"), (999, "999B"), (1000, "1.00kB"), (12_345, "12.3kB"), (123_456_789, "123MB"), (2_370_000, "2.37MB")]
-        {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.00kB"),
+            (12_345, "12.3kB"),
+            (123_456_789, "123MB"),
+            (2_370_000, "2.37MB"),
+        ] {
             assert_eq!(human_size(bytes), text);
         }
         for (seconds, text) in

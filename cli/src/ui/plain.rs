@@ -49,6 +49,8 @@ struct State {
 struct Step {
     number: usize,
     started: Instant,
+    /// It was said to be known, by itself or because something below it is.
+    cached: bool,
     pending: HashMap<u8, Vec<u8>>,
     tail: std::collections::VecDeque<String>,
 }
@@ -111,6 +113,7 @@ impl Plain {
         let step = Step {
             number,
             started: Instant::now(),
+            cached: false,
             pending: HashMap::new(),
             tail: std::collections::VecDeque::with_capacity(TAIL_LINES),
         };
@@ -134,8 +137,12 @@ impl Plain {
         for id in above {
             if id == vertex || self.vertices.get(&id).is_some_and(|shown| shown.is_step) {
                 let number = self.open(state, id);
-                state.cached += 1;
-                self.say(&format!("#{number} CACHED"));
+                let Some(step) = state.steps.get_mut(&id) else { continue };
+                // Another branch that needs it may come back to it.
+                if !std::mem::replace(&mut step.cached, true) {
+                    state.cached += 1;
+                    self.say(&format!("#{number} CACHED"));
+                }
             }
         }
     }

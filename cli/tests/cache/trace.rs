@@ -20,12 +20,19 @@ impl Trace {
         let file = project.directory.path().join("trace");
         let inner = project.store.bld();
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-s", "4096", "-e", "trace=openat,openat2,open,execve,mount,fsmount,clone3,clone,unshare"]);
+        command.args([
+            "-f",
+            "-qq",
+            "-s",
+            "4096",
+            "-e",
+            "trace=openat,openat2,open,execve,mount,fsmount,clone3,clone,unshare",
+        ]);
         command.arg("-o").arg(&file).arg(inner.get_program()).env_clear();
         for (name, value) in inner.get_envs() {
             command.env(name, value.unwrap());
         }
-        command.args(["build", "--progress", "plain"]).args(arguments).arg(project.context());
+        command.args(["build", "--progress", "plain", "--network", "none"]).args(arguments).arg(project.context());
         let built = of(support::run(&mut command));
         assert!(built.progress.executed().is_empty(), "{:?}", built.progress);
         assert_eq!(built.digest, project.digest);

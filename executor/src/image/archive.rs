@@ -40,7 +40,8 @@ pub struct LoadedImage {
 
 /// Takes all images of an archive into the store, without naming them there.
 pub fn load(store: &Store, archive: impl Read, path: &Path) -> Result<Vec<LoadedImage>, ImagesError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ImagesError::Archive { path: path.to_owned(), source };
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| ImagesError::Archive { path: path.to_owned(), source };
     let mut files: HashMap<String, Descriptor> = HashMap::new();
     let contents = scan(archive, |name, size, content| {
         if is_bookkeeping(name) {
@@ -71,7 +72,10 @@ pub fn load(store: &Store, archive: impl Read, path: &Path) -> Result<Vec<Loaded
                 let parsed = store.blobs().read(&config.digest, MAX_DOCUMENT)?;
                 let parsed = ImageConfig::parse(&parsed).map_err(broken)?;
                 if parsed.diff_ids.len() != layers.len() {
-                    return Err(broken(ImageError::LayerCount { layers: layers.len(), diff_ids: parsed.diff_ids.len() }));
+                    return Err(broken(ImageError::LayerCount {
+                        layers: layers.len(),
+                        diff_ids: parsed.diff_ids.len(),
+                    }));
                 }
                 // The configuration stays as it is: its digest is the image's ID.
                 let manifest = json!({
@@ -111,14 +115,13 @@ pub fn image_of(store: &Store, file: &Path, wanted: Option<&str>) -> Result<Desc
     let noted = store.memo().get(MEMO, key.as_bytes())?;
     let noted = noted.and_then(|bytes| serde_json::from_slice::<Vec<LoadedImage>>(&bytes).ok());
     let noted = noted.filter(|images| images.iter().all(|image| require(store, &image.descriptor, file).is_ok()));
-    let images = match noted {
-        Some(images) => images,
-        None => {
-            let images = load(store, opened, file)?;
-            let value = serde_json::to_vec(&images).map_err(|error| io("note what is in")(error.into()))?;
-            store.memo().put(MEMO, key.as_bytes(), &value)?;
-            images
-        }
+    let images = if let Some(images) = noted {
+        images
+    } else {
+        let images = load(store, opened, file)?;
+        let value = serde_json::to_vec(&images).map_err(|error| io("note what is in")(error.into()))?;
+        store.memo().put(MEMO, key.as_bytes(), &value)?;
+        images
     };
     choose(&images, file, wanted)
 }
@@ -132,7 +135,11 @@ fn choose(images: &[LoadedImage], file: &Path, wanted: Option<&str>) -> Result<D
     let Some(wanted) = wanted else {
         return match images {
             [only] => Ok(only.descriptor.clone()),
-            [] => Err(ImagesError::NoSuchImage { path: file.to_owned(), wanted: "latest".to_owned(), choices: String::new() }),
+            [] => Err(ImagesError::NoSuchImage {
+                path: file.to_owned(),
+                wanted: "latest".to_owned(),
+                choices: String::new(),
+            }),
             _ => Err(ImagesError::SeveralImages { path: file.to_owned(), choices: choices() }),
         };
     };

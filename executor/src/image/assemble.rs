@@ -143,10 +143,9 @@ impl Times<'_> {
         let stored = self.store.memo().get_or_put(namespace, key, &value)?;
         let (seconds, nanoseconds) = stored.split_at_checked(8).unwrap_or_default();
         Ok(match (seconds.try_into(), nanoseconds.try_into()) {
-            (Ok(seconds), Ok(nanoseconds)) => Timestamp {
-                seconds: i64::from_le_bytes(seconds),
-                nanoseconds: u32::from_le_bytes(nanoseconds),
-            },
+            (Ok(seconds), Ok(nanoseconds)) => {
+                Timestamp { seconds: i64::from_le_bytes(seconds), nanoseconds: u32::from_le_bytes(nanoseconds) }
+            }
             // The memo is a cache: a value of another version counts as none.
             _ => self.now,
         })

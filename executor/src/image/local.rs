@@ -54,13 +54,11 @@ pub fn find_any(store: &Store, text: &str, platform: &Platform) -> Result<(Local
     {
         return Ok((open(store, &descriptor, platform)?, Some(name)));
     }
-    match store.images().find(text)? {
-        Some(descriptor) => Ok((open(store, &descriptor, platform)?, None)),
-        None => {
-            let similar = text.parse().ok().map(|reference| similar(store, &reference)).transpose()?.flatten();
-            Err(ImagesError::NotFound { name: text.to_owned(), similar })
-        }
-    }
+    let Some(descriptor) = store.images().find(text)? else {
+        let similar = text.parse().ok().map(|reference| similar(store, &reference)).transpose()?.flatten();
+        return Err(ImagesError::NotFound { name: text.to_owned(), similar });
+    };
+    Ok((open(store, &descriptor, platform)?, None))
 }
 
 /// Reads the documents a descriptor leads to; of an index, those of `platform`.

@@ -1,7 +1,7 @@
 //! Images: where base images come from, and how the result of a build becomes one.
 
-pub mod assemble;
 pub mod archive;
+pub mod assemble;
 pub mod import;
 pub mod local;
 pub mod named;

@@ -50,9 +50,8 @@ impl ImageSources {
                 (Some(wanted), Some(platform)) => platform.to_string() == wanted,
                 (Some(_), None) => false,
             };
-            let same_image = || {
-                full.is_some() && key.parse::<Reference>().ok().map(|reference| reference.to_string()) == full
-            };
+            let same_image =
+                || full.is_some() && key.parse::<Reference>().ok().map(|reference| reference.to_string()) == full;
             fits && (key.eq_ignore_ascii_case(name) || same_image())
         };
         self.named.iter().find(|(key, _)| matches(key)).map(|(key, context)| (key.as_str(), context))
@@ -113,11 +112,14 @@ fn ingest_layout(
         .manifests
         .iter()
         .filter(|entry| !entry.is_attestation())
-        .map(|entry| (entry.annotations.get("org.opencontainers.image.ref.name").map(String::as_str), &entry.descriptor))
+        .map(|entry| {
+            (entry.annotations.get("org.opencontainers.image.ref.name").map(String::as_str), &entry.descriptor)
+        })
         .collect();
     let choices = || {
-        let names = named.iter().map(|(name, descriptor)| name.map_or_else(|| descriptor.digest.to_string(), str::to_owned));
-        names.collect::<Vec<_>>().join(", ")
+        let labels =
+            named.iter().map(|(name, descriptor)| name.map_or_else(|| descriptor.digest.to_string(), str::to_owned));
+        labels.collect::<Vec<_>>().join(", ")
     };
     let mut descriptor = match image {
         Some(wanted) => named

@@ -3,6 +3,7 @@
 //! A private network is a namespace with a user-mode network stack (`slirp4netns`) as its only way out: no bridge, no
 //! address of the host's network, nothing of the host's loopback. The stack's process ends when the slot is dropped
 //! and when `bld` dies: it watches a pipe whose other end is here.
+#![expect(clippy::disallowed_methods, reason = "slirp4netns is a program")]
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};

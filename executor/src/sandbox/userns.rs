@@ -1,4 +1,5 @@
 //! Becoming root of a user namespace, for a builder that is not root.
+#![expect(clippy::disallowed_methods, reason = "newuidmap and newgidmap are programs")]
 
 use std::fs;
 use std::io;

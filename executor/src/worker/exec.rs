@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bld_cache::store::LogWriter;
 use bld_cache::record::Record;
 use bld_cache::record::State;
+use bld_cache::store::LogWriter;
 use bld_solver::graph::Vertex;
 use bld_solver::graph::VertexId;
 use bld_solver::op::Exec;
@@ -17,6 +18,11 @@ use bld_solver::worker::Reporter;
 use bld_solver::worker::Stream;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
+use rustix::fs::AtFlags;
+use rustix::fs::FileType;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::fs::ResolveFlags;
 
 use super::LocalWorker;
 use super::cancel::Canceler;
@@ -24,6 +30,7 @@ use crate::error::ExecuteError;
 use crate::layers;
 use crate::passwd;
 use crate::passwd::User;
+use crate::sandbox::Exit;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::FileMount;
 use crate::sandbox::RootFs;
@@ -78,19 +85,21 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         if canceler.is_canceled() {
             return Err(ExecuteError::Canceled);
         }
-        let status = self.run_step(id, &spec, canceler, &mut log)?;
+        let (exit, mount_points) = self.run_step(id, &spec, canceler, &mut log)?;
         drop(network);
         let command = command_of(vertex);
-        match status.status {
+        match exit.status {
             _ if canceler.is_canceled() => return Err(ExecuteError::Canceled),
             ExitStatus::Code(0) => {}
             ExitStatus::Code(code) => return Err(ExecuteError::ExitStatus { command, code }),
             ExitStatus::Signal(signal) => {
-                return Err(ExecuteError::Killed { command, signal, out_of_memory: status.oom });
+                return Err(ExecuteError::Killed { command, signal, out_of_memory: exit.oom });
             }
         }
-        let tree = layers::scan::scan(active.directory(), view.as_ref(), mode)?;
-        self.commit(input, active, &tree.tree)
+        remove_mount_points(active.directory(), &mount_points);
+        let scanned = layers::scan::scan(active.directory(), view.as_ref(), mode)?;
+        self.tell(id, &scanned.notes);
+        self.commit(input, active, &scanned.tree)
     }
 
     /// Starts the step and passes its output on until it has ended.
@@ -100,7 +109,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         spec: &Spec,
         canceler: &Canceler,
         log: &mut LogWriter,
-    ) -> Result<crate::sandbox::Exit, ExecuteError> {
+    ) -> Result<(Exit, Vec<PathBuf>), ExecuteError> {
         let (stdout, stdout_writer) = pipe()?;
         let (stderr, stderr_writer) = pipe()?;
         let running = Arc::new(self.shared.helper.spawn(spec, stdout_writer, stderr_writer)?);
@@ -119,7 +128,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
             }
             let exit = waiter.join().map_err(|_| ExecuteError::Canceled)?;
             copied?;
-            Ok(exit?)
+            Ok((exit?, running.made_mount_points().to_vec()))
         })
     }
 
@@ -147,7 +156,9 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                 Err(errno) => return Err(io_error("wait for", "the output of a step", errno)),
             }
             let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
-            for (index, (source, stream)) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)].into_iter().enumerate() {
+            for (index, (source, stream)) in
+                [(stdout, Stream::Stdout), (stderr, Stream::Stderr)].into_iter().enumerate()
+            {
                 if !open[index] || !(ready[index] || ready[2]) {
                     continue;
                 }
@@ -197,7 +208,7 @@ fn environment(exec: &Exec, user: &User) -> Vec<String> {
 fn hosts_file(exec: &Exec) -> String {
     let mut text = format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", exec.hostname);
     for (name, address) in &exec.extra_hosts {
-        text.push_str(&format!("{address}\t{name}\n"));
+        text.extend([address.as_str(), "\t", name.as_str(), "\n"]);
     }
     text
 }
@@ -209,6 +220,28 @@ fn script_mount(script: &bld_solver::op::Script) -> FileMount {
         mode: 0o755,
         uid: 0,
         gid: 0,
+    }
+}
+
+/// Takes away mount points that had to be made in the upper directory, unless the step put something there.
+fn remove_mount_points(upper: &Path, made: &[PathBuf]) {
+    let Ok(root) = rustix::fs::open(upper, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    for path in made.iter().rev() {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let Ok(parent) = rustix::fs::openat2(&root, parent, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        else {
+            continue;
+        };
+        let empty_file = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_file() && status.st_size == 0);
+        let flags = if empty_file { AtFlags::empty() } else { AtFlags::REMOVEDIR };
+        // A directory that is not empty stays: it is the step's then.
+        rustix::fs::unlinkat(&parent, name, flags).ok();
     }
 }
 

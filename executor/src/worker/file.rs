@@ -6,6 +6,7 @@ use bld_cache::record::Record;
 use bld_cache::record::State;
 use bld_cache::record::StateId;
 use bld_oci::ImagePath;
+use bld_solver::graph::VertexId;
 use bld_solver::op::CopyAction;
 use bld_solver::op::CopyFrom;
 use bld_solver::op::Destination;
@@ -26,7 +27,7 @@ use crate::error::ExecuteError;
 
 impl<R: Reporter + 'static> LocalWorker<R> {
     /// Does the actions, in order, into one layer.
-    pub(super) fn run_file(&self, operation: &FileOp, inputs: &[State]) -> Result<Record, ExecuteError> {
+    pub(super) fn run_file(&self, id: VertexId, operation: &FileOp, inputs: &[State]) -> Result<Record, ExecuteError> {
         let scratch = State { id: StateId::scratch(), layers: Vec::new() };
         let input = inputs.first().unwrap_or(&scratch);
         let lower = self.view(input)?;
@@ -38,19 +39,21 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         let sources: Vec<Option<CopySource<'_>>> =
             views.iter().map(|view| view.as_ref().map(SourceView::as_source)).collect();
         let active = self.shared.store.layers().create()?;
-        let directory = rustix::fs::open(
-            active.directory(),
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|errno| ExecuteError::Io { verb: "open", path: active.directory().to_owned(), source: errno.into() })?;
+        let directory =
+            rustix::fs::open(active.directory(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| ExecuteError::Io {
+                verb: "open",
+                path: active.directory().to_owned(),
+                source: errno.into(),
+            })?;
         let options = ApplyOptions { mode: self.shared.layers.mode(), time: self.shared.config.made_up_time };
         let applied = copy::apply(operation, &sources, lower.as_ref(), directory.as_fd(), &options)?;
+        self.tell(id, &applied.notes);
         self.commit(input, active, &applied.tree)
     }
 
     /// A whole build context as a root file system.
-    pub(super) fn local_source(&self, context: &str) -> Result<Record, ExecuteError> {
+    pub(super) fn local_source(&self, id: VertexId, context: &str) -> Result<Record, ExecuteError> {
         let all = CopyAction {
             from: CopyFrom::Context(context.to_owned()),
             selector: Selector { sources: vec![".".to_owned()], exclude: Vec::new(), parents: false },
@@ -59,6 +62,6 @@ impl<R: Reporter + 'static> LocalWorker<R> {
             mode: None,
             unpack: Some(false),
         };
-        self.run_file(&FileOp { actions: vec![FileAction::Copy(all)] }, &[])
+        self.run_file(id, &FileOp { actions: vec![FileAction::Copy(all)] }, &[])
     }
 }

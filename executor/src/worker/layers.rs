@@ -23,6 +23,7 @@ use bld_solver::worker::Reporter;
 use super::LocalWorker;
 use crate::error::ExecuteError;
 use crate::layers;
+use crate::layers::LayerError;
 use crate::layers::LayerMode;
 use crate::layers::unpack::UnpackOptions;
 use crate::view::merged::MergedTree;
@@ -107,16 +108,23 @@ impl Layers {
             return Ok(found);
         }
         let facets = self.store.layers().facets(layer)?.ok_or(ExecuteError::LayerMissing)?;
-        let active = self.store.layers().create()?;
-        let alone = self.unpack_blob(&facets, active.directory(), None)?;
-        if alone.is_self_contained() || below.is_empty() {
+        let mut active = self.store.layers().create()?;
+        let lower = MergedTree::new(stack.to_vec());
+        let alone = match self.unpack_blob(&facets, active.directory(), None) {
+            Err(ExecuteError::Layer(LayerError::HardlinkOutside { .. })) if !below.is_empty() => None,
+            unpacked => Some(unpacked?),
+        };
+        if let Some(alone) = alone.as_ref().filter(|alone| alone.is_self_contained() || below.is_empty()) {
             self.store.layers().attach_directory(layer, active, &alone.tree)?;
         } else {
-            drop(active);
-            let active = self.store.layers().create()?;
-            let lower = MergedTree::new(stack.to_vec());
-            let here = self.unpack_blob(&facets, active.directory(), Some(&lower))?;
-            let stand_in = self.store.layers().commit(active, &here.tree)?;
+            let tree = match alone {
+                Some(alone) if alone.fits(&lower)? => alone.tree,
+                _ => {
+                    active = self.store.layers().create()?;
+                    self.unpack_blob(&facets, active.directory(), Some(&lower))?.tree
+                }
+            };
+            let stand_in = self.store.layers().commit(active, &tree)?;
             self.store.memo().put(UNPACKED_ON, key.as_bytes(), stand_in.as_bytes())?;
         }
         self.known(layer, key)?.ok_or(ExecuteError::LayerMissing)
@@ -162,8 +170,10 @@ impl Layers {
             lower: lower.map(|lower| lower as &dyn crate::view::TreeView),
             max_bytes: free_space(directory),
         };
-        let unpacked =
-            layers::unpack::unpack(&mut reader, directory, options).map_err(|error| failed(Box::new(error)))?;
+        let unpacked = match layers::unpack::unpack(&mut reader, directory, options) {
+            Err(error @ LayerError::HardlinkOutside { .. }) => return Err(error.into()),
+            unpacked => unpacked.map_err(|error| failed(Box::new(error)))?,
+        };
         // The DiffID covers every byte, also what stands behind the end of the archive.
         let (digest, _, _) = reader.finish().map_err(|error| failed(Box::new(error)))?.complete();
         let actual = DiffId(digest);
@@ -183,9 +193,8 @@ impl<R: Reporter + 'static> LocalWorker<R> {
 
 /// What may be written below `path`.
 pub(crate) fn free_space(path: &std::path::Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(u64::MAX, |status| {
-        status.f_bavail.saturating_mul(status.f_frsize).saturating_sub(RESERVE)
-    })
+    rustix::fs::statvfs(path)
+        .map_or(u64::MAX, |status| status.f_bavail.saturating_mul(status.f_frsize).saturating_sub(RESERVE))
 }
 
 /// A panic elsewhere leaves these maps consistent.

@@ -37,13 +37,15 @@ use bld_solver::op::CopyFrom;
 use bld_solver::op::Op;
 use bld_solver::op::Selector;
 use bld_solver::op::Source;
+use bld_solver::worker::Event;
 use bld_solver::worker::Reporter;
+use bld_solver::worker::Stream;
 use bld_solver::worker::Worker;
 use tokio::sync::Semaphore;
 
 use self::blobs::BlobJobs;
-use self::cancel::CancelOnDrop;
 pub use self::blobs::blob_of;
+use self::cancel::CancelOnDrop;
 pub use self::layers::Layers;
 pub(crate) use self::layers::free_space;
 pub use self::network::NetworkPolicy;
@@ -136,7 +138,6 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         &self.shared.store
     }
 
-
     /// Runs `work` on a thread where it may block. If the future is dropped, what `work` registered with its canceller is killed;
     /// the thread then ends by itself.
     async fn blocking<T: Send + 'static>(
@@ -170,13 +171,16 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         }
     }
 
+    /// Tells the user what a step left out or could not do.
+    fn tell(&self, vertex: VertexId, notes: &[impl std::fmt::Display]) {
+        for note in notes {
+            let line = format!("note: {note}\n");
+            self.shared.reporter.on_event(vertex, Event::Log { stream: Stream::Stderr, bytes: line.as_bytes() });
+        }
+    }
+
     /// Turns a finished layer directory into the result of a step. A state that is known already keeps its old layers: early cutoff.
-    fn commit(
-        &self,
-        input: &State,
-        active: ActiveLayer,
-        tree: &Tree,
-    ) -> Result<Record, ExecuteError> {
+    fn commit(&self, input: &State, active: ActiveLayer, tree: &Tree) -> Result<Record, ExecuteError> {
         let store = &self.shared.store;
         let id = input.id.push(&tree.digest().0);
         if let Some(known) = store.records().state(id)? {
@@ -232,18 +236,21 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
                 self.blocking(move |this, _| {
                     let ids = layers.iter().map(|layer| this.shared.store.layers().adopt_image_layer(layer));
                     let ids = ids.collect::<Result<Vec<_>, _>>()?;
-                    let chain = bld_oci::ChainId::of(layers.iter().map(|layer: &bld_oci::image::ImageLayer| layer.diff_id));
+                    let chain =
+                        bld_oci::ChainId::of(layers.iter().map(|layer: &bld_oci::image::ImageLayer| layer.diff_id));
                     let state = State { id: StateId::image(chain), layers: ids };
                     Ok(Record { state, created: (this.shared.now)(), parts: Vec::new() })
                 })
                 .await?
             }
-            Op::Source(Source::Local { context }) => self.blocking(move |this, _| this.local_source(&context)).await?,
+            Op::Source(Source::Local { context }) => {
+                self.blocking(move |this, _| this.local_source(id, &context)).await?
+            }
             Op::Exec(exec) => {
                 let vertex = vertex.clone();
                 self.blocking(move |this, canceler| this.run_exec(id, &vertex, &exec, &inputs, canceler)).await?
             }
-            Op::File(file) => self.blocking(move |this, _| this.run_file(&file, &inputs)).await?,
+            Op::File(file) => self.blocking(move |this, _| this.run_file(id, &file, &inputs)).await?,
             // The solver computes it from its inputs alone.
             Op::Merge => {
                 let [lower, upper] = inputs.as_slice() else { return Err(ExecuteError::LayerMissing) };
@@ -252,7 +259,9 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
                 Record { state, created: (self.shared.now)(), parts: Vec::new() }
             }
         };
-        if vertex.exported && let (Some(compression), Some(layer)) = (self.shared.config.compression, record.state.layers.last()) {
+        if vertex.exported
+            && let (Some(compression), Some(layer)) = (self.shared.config.compression, record.state.layers.last())
+        {
             self.start_blob(*layer, compression);
         }
         Ok(record)
@@ -279,9 +288,7 @@ enum SourceView {
 impl SourceView {
     fn as_source(&self) -> CopySource<'_> {
         match self {
-            SourceView::Context(context) => {
-                CopySource { view: context.as_ref(), exclusions: Some(context.as_ref()) }
-            }
+            SourceView::Context(context) => CopySource { view: context.as_ref(), exclusions: Some(context.as_ref()) },
             SourceView::Layers(layers) => CopySource { view: layers.as_ref(), exclusions: None },
         }
     }

@@ -22,7 +22,9 @@ pub(super) fn explain(
 ) -> CommandError {
     let vertex = error.vertex();
     let cause = match error {
-        SolveError::Step { source, .. } | SolveError::Digest { source, .. } | SolveError::Cache { source, .. } => source,
+        SolveError::Step { source, .. } | SolveError::Digest { source, .. } | SolveError::Cache { source, .. } => {
+            source
+        }
     };
     let tail = reporter.tail(vertex);
     if !tail.is_empty() {

@@ -25,6 +25,7 @@ use bld_solver::lower::Plan;
 use self::dockerfile::Source;
 use self::request::BuildRequest;
 use super::Session;
+use super::outputs::Output;
 use crate::args::BuildArgs;
 use crate::environment;
 use crate::error::CommandError;
@@ -89,7 +90,8 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
 
     let reporter = Arc::new(Plain::new(&plan.graph, request.quiet));
     let epoch = plan.source_date_epoch.map(Timestamp::from_seconds);
-    let wants_image = request.outputs.is_empty() || !request.tags.is_empty() || request.outputs.iter().any(|output| output.is_image());
+    let wants_image =
+        request.outputs.is_empty() || !request.tags.is_empty() || request.outputs.iter().any(Output::is_image);
     let config = WorkerConfig {
         build_id: build_id()?,
         contexts,
@@ -129,7 +131,8 @@ async fn plan(
         1 => CommandError::failed(format!("{} has a mistake", source.name)),
         _ => CommandError::failed(format!("{} has {count} mistakes", source.name)),
     };
-    let errors = parsed.diagnostics.iter().filter(|finding| finding.severity == bld_parser::diagnostic::Severity::Error);
+    let errors =
+        parsed.diagnostics.iter().filter(|finding| finding.severity == bld_parser::diagnostic::Severity::Error);
     let count = errors.count();
     for diagnostic in &parsed.diagnostics {
         if count > 0 || !request.quiet {

@@ -185,7 +185,8 @@ fn extra_hosts(texts: &[String]) -> Result<Vec<(String, String)>, CommandError> 
         let refuse = || CommandError::usage(format!("`--add-host {text}` is not of the form NAME:IP"));
         let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(refuse)?;
         let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
-        let valid = address.parse::<std::net::IpAddr>().is_ok() && !name.is_empty() && !name.contains(char::is_whitespace);
+        let valid =
+            address.parse::<std::net::IpAddr>().is_ok() && !name.is_empty() && !name.contains(char::is_whitespace);
         if valid { Ok((name.to_owned(), address.to_owned())) } else { Err(refuse()) }
     };
     texts.iter().map(host).collect()
@@ -218,7 +219,9 @@ fn named_contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>, Co
             NamedContext::OciLayout { directory, image } => {
                 NamedContext::OciLayout { directory: environment::absolute(&directory)?, image }
             }
-            NamedContext::Archive { file, image } => NamedContext::Archive { file: environment::absolute(&file)?, image },
+            NamedContext::Archive { file, image } => {
+                NamedContext::Archive { file: environment::absolute(&file)?, image }
+            }
             NamedContext::Image(reference) => NamedContext::Image(reference),
         };
         out.insert(name.to_owned(), context);
@@ -264,7 +267,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, size) in [("0", 0), ("64m", 64 << 20), ("1g", 1 << 30), ("2kb", 2048), ("1MiB", 1 << 20), ("5b", 5)] {
+        for (text, size) in [("0", 0), ("64m", 64 << 20), ("1g", 1 << 30), ("2kb", 2048), ("1MiB", 1 << 20), ("5b", 5)]
+        {
             assert_eq!(bytes(text).unwrap(), size, "{text}");
         }
         for text in ["", "m", "-1", "1x", "99999999999g"] {

@@ -1,5 +1,6 @@
 //! Tests of layer directories on a real file system: archives made byte by byte, a canary outside that must not change, real
 //! overlay mounts as the judge.
+#![expect(clippy::disallowed_methods, reason = "tests ask whether they must run")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod disk;
