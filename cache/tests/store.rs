@@ -306,7 +306,7 @@ fn images_have_names() {
     store.images().set(other, &one).unwrap();
     let text: serde_json::Value =
         serde_json::from_slice(&fs::read(root.path().join("oci/index.json")).unwrap()).unwrap();
-    assert_eq!(text["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], "1");
+    assert_eq!(text["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], name);
     assert_eq!(text["manifests"][0]["annotations"]["io.containerd.image.name"], name);
     assert_eq!(text["schemaVersion"], 2);
     store.images().set(name, &two).unwrap();

@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests run programs and look at their own environment")]
 
 mod cache;
+mod concurrency;
+mod crash;
 mod conformance;
 mod examples;
 mod mistakes;

@@ -76,8 +76,16 @@ impl<'a> Blobs<'a> {
         ingest.commit()
     }
 
-    /// The size of a blob, if it is here and whole as far as is known.
+    /// The size of a blob, if it is here and whole as far as is known. While a lease of this store lives, it stays.
     pub fn contains(self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        // Held first: what is found afterwards cannot be removed any more.
+        self.store.hold(&[Item::Blob(*digest)])?;
+        // Looked at, not opened: a build that knows everything reads no layer.
+        if let Some(noted) = self.store.noted(Kind::Blob, digest.as_bytes())?
+            && self.is_there(digest, noted.size)?
+        {
+            return Ok(Some(noted.size));
+        }
         match self.open_raw(digest) {
             Ok((_, size)) => Ok(Some(size)),
             Err(error) if error.is_miss() => Ok(None),
@@ -220,11 +228,14 @@ impl Ingest {
         file.set_permissions(Permissions::from_mode(0o444)).context("change the mode of", from)?;
         let to = store.blobs().path(&digest);
         while !file::rename_new(from, &to)? {
-            if store.blobs().is_there(&digest, size)? {
-                return Ok((digest, size));
+            // Mostly it is whole. Another process may just have put it there and not noted it yet: then it is read, never taken away.
+            match store.blobs().contains(&digest)? {
+                Some(there) if there == size => return Ok((digest, size)),
+                // Of a size that these bytes cannot have.
+                Some(_) => store.quarantine(&to)?,
+                // It was moved out of the way, or is gone.
+                None => {}
             }
-            // What is there is of unknown content, ours is right.
-            store.quarantine(&to)?;
         }
         temporary.renamed = true;
         store.note(Kind::Blob, digest.as_bytes(), size)?;

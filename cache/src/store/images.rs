@@ -1,7 +1,7 @@
 //! Images by name: `oci/index.json`, as any OCI tool reads it.
 //!
-//! An entry carries its full reference in `io.containerd.image.name` and its tag in `org.opencontainers.image.ref.name`. An image
-//! whose last tag moved away stays as an entry without a name. The file is replaced as a whole under `locks/images`; entries
+//! An entry carries its full reference twice: in `io.containerd.image.name` and, because one tag may be that of many images, also in
+//! `org.opencontainers.image.ref.name`, by which OCI tools look up. An image whose last tag moved away stays as an entry without a name. The file is replaced as a whole under `locks/images`; entries
 //! and fields that bld does not know stay as they are.
 
 use std::fs;
@@ -26,7 +26,7 @@ use crate::store::database::unsigned;
 use crate::store::file;
 
 const NAME: &str = "io.containerd.image.name";
-const TAG: &str = "org.opencontainers.image.ref.name";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Manifests and configurations are read up to this size.
 pub(crate) const METADATA_LIMIT: u64 = 8 << 20;
@@ -315,12 +315,10 @@ fn set_name(entry: &mut Value, name: Option<&str>) {
     let annotations = fields.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
     if let Some(annotations) = annotations.as_object_mut() {
         annotations.remove(NAME);
-        annotations.remove(TAG);
+        annotations.remove(REF_NAME);
         if let Some(name) = name {
             annotations.insert(NAME.to_owned(), name.into());
-            if let Some(tag) = tag_of(name) {
-                annotations.insert(TAG.to_owned(), tag.into());
-            }
+            annotations.insert(REF_NAME.to_owned(), name.into());
         }
         if annotations.is_empty() {
             fields.remove("annotations");

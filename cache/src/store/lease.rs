@@ -79,6 +79,27 @@ impl Store {
         Ok(file)
     }
 
+    /// Removes the leases of dead processes. They hold nothing any more, so there is no hurry: if somebody else uses the leases just
+    /// now, the next process does it.
+    pub(crate) fn bury_leases(&self) -> Result<(), StoreError> {
+        let directory = self.path("leases");
+        let mut is_any_dead = false;
+        for name in file::names(&directory)? {
+            let path = directory.join(name);
+            let Some(file) = file::gone(File::open(&path)).context("open", &path)? else { continue };
+            // One that was just created and is not locked yet looks dead as well: this only says where to look twice.
+            is_any_dead |= file::try_lock(&file, &path)?;
+        }
+        if is_any_dead {
+            let path = self.path("locks/gc");
+            let file = file::open_lock(&path)?;
+            if file::try_lock(&file, &path)? {
+                self.leased()?;
+            }
+        }
+        Ok(())
+    }
+
     /// What live leases hold, and how many there are; dead ones are removed. To be called under the exclusive [`Store::gc_lock`].
     pub(crate) fn leased(&self) -> Result<(Vec<Item>, usize), StoreError> {
         let directory = self.path("leases");

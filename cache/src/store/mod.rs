@@ -142,7 +142,9 @@ impl Store {
             leases: lease::Registry::default(),
             process,
         };
-        Ok(Store { shared: Arc::new(shared) })
+        let store = Store { shared: Arc::new(shared) };
+        store.bury_leases()?;
+        Ok(store)
     }
 
     /// Its directory, absolute.

@@ -10,13 +10,18 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::error::Context as _;
 use crate::error::StoreError;
 use crate::store::file;
 use crate::store::guard;
+
+/// How long the end of a process may wait until what dead ones left is deleted.
+const RECOVERY_PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -24,6 +29,8 @@ pub(crate) struct Process {
     trash: PathBuf,
     counter: AtomicU64,
     janitor: Mutex<Option<Janitor>>,
+    /// Closed when the trash that was found is deleted.
+    recovery: Mutex<Option<Receiver<()>>>,
     _lock: File,
 }
 
@@ -39,7 +46,14 @@ impl Process {
     pub(crate) fn start(root: &Path) -> Result<Process, StoreError> {
         let (tmp, trash) = (root.join("tmp"), root.join("trash"));
         let (directory, lock) = announce(&tmp)?;
-        let process = Process { directory, trash, counter: AtomicU64::new(0), janitor: Mutex::new(None), _lock: lock };
+        let process = Process {
+            directory,
+            trash,
+            counter: AtomicU64::new(0),
+            janitor: Mutex::new(None),
+            recovery: Mutex::new(None),
+            _lock: lock,
+        };
         process.recover(&tmp)?;
         Ok(process)
     }
@@ -87,13 +101,15 @@ impl Process {
         let trash = file::names(&self.trash)?;
         if !trash.is_empty() {
             let directory = self.trash.clone();
-            // Nobody waits for this one: if the process ends first, the next goes on.
+            let (done, recovery) = std::sync::mpsc::channel::<()>();
+            *guard(&self.recovery) = Some(recovery);
             std::thread::Builder::new()
                 .name("bld-trash".to_owned())
                 .spawn(move || {
                     for name in trash {
                         file::remove_tree(&directory.join(name)).ok();
                     }
+                    drop(done);
                 })
                 .context("start a thread for", &self.trash)?;
         }
@@ -105,6 +121,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         if let Some(janitor) = guard(&self.janitor).take() {
             janitor.finish();
+        }
+        if let Some(recovery) = guard(&self.recovery).take() {
+            // Not for long: it was another's waste, and what is left the next process deletes.
+            recovery.recv_timeout(RECOVERY_PATIENCE).ok();
         }
         // Still locked. If it fails, recovery does it.
         file::remove_tree(&self.directory).ok();

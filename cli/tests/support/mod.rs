@@ -6,6 +6,7 @@
 //!                           /debian.tar
 //! ```
 
+pub(crate) mod host;
 pub(crate) mod layout;
 pub(crate) mod progress;
 

@@ -135,7 +135,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Merges what `pick` holds into the destination. A destination that is there keeps its metadata, a new one gets the source's;
+    /// Merges what `pick` holds into the destination. A destination that is there keeps its metadata, a new one is made like any parent;
     /// directories below take the source's either way, as the file-by-file copy of docker has it.
     fn copy_directory(
         &mut self,
@@ -156,8 +156,9 @@ impl<'a> Planner<'a> {
                 if let Some(parent) = target.parent() {
                     self.plan.ensure_directory(&parent, made_up)?;
                 }
-                let metadata = changes.of(&pick.node.metadata, &pick.node.kind);
-                self.plan.insert_directory(target.clone(), metadata)?;
+                // As BuildKit and buildah have it: the new directory is a parent that was missing, not the source itself.
+                let mtime = pick.node.metadata.mtime;
+                self.plan.insert_directory(target.clone(), Metadata { mtime, ..made_up.clone() })?;
             }
         }
         let mut links = HashMap::new();

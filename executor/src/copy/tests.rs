@@ -178,9 +178,9 @@ fn metadata_of_what_is_made_and_what_is_there() {
             }
         });
     };
-    check("d /p/new", &[("/p", 0o755, 0), ("/p/new", 0o711, 0), ("/p/new/e/f", 0o4755, 0)]);
+    check("d /p/new", &[("/p", 0o755, 0), ("/p/new", 0o755, 0), ("/p/new/e/f", 0o4755, 0)]);
     check("d /old", &[("/old", 0o1777, 5), ("/old/e", 0o700, 0)]);
-    check("--chown=9 d /p/new", &[("/p", 0o755, 9), ("/p/new", 0o711, 9), ("/p/new/e/f", 0o4755, 9)]);
+    check("--chown=9 d /p/new", &[("/p", 0o755, 9), ("/p/new", 0o755, 9), ("/p/new/e/f", 0o4755, 9)]);
     check("--chown=9 d /old", &[("/old", 0o1777, 5), ("/old/e", 0o700, 9)]);
     check("--chmod=640 d /p/new", &[("/p", 0o640, 0), ("/p/new/e", 0o640, 0), ("/p/new/e/f", 0o640, 0)]);
     check("--chmod=go+rX d /p/new", &[("/p", 0o755, 0), ("/p/new/e", 0o755, 0), ("/p/new/e/f", 0o4755, 0)]);

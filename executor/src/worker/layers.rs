@@ -145,7 +145,11 @@ impl Layers {
         }
         let stand_in = self.store.memo().get(UNPACKED_ON, key.as_bytes())?;
         match stand_in.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()) {
-            Some(bytes) => open(LayerId::from_bytes(bytes)),
+            Some(bytes) => {
+                let stand_in = LayerId::from_bytes(bytes);
+                // No record speaks of it: without this a removal might take it away while it is in use.
+                if self.store.layers().exists(&[stand_in])? { open(stand_in) } else { Ok(None) }
+            }
             None => Ok(None),
         }
     }
