@@ -7,7 +7,7 @@
 //! | 2 | the command line is wrong |
 //! | 3 | standard output was closed before everything was written |
 //! | 130, 143 | stopped by SIGINT, SIGTERM |
-//! | 255 | a mistake of bld's own |
+//! | 101 | a mistake of bld's own |
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -8,4 +8,5 @@ mod crash;
 mod conformance;
 mod examples;
 mod mistakes;
+mod outputs;
 mod support;

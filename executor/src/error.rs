@@ -94,6 +94,6 @@ pub enum ExecuteError {
     #[error(transparent)]
     View(#[from] ViewError),
     /// Work shared with another step failed there.
-    #[error("{0}")]
+    #[error(transparent)]
     Shared(Arc<ExecuteError>),
 }

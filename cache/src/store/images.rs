@@ -169,7 +169,7 @@ impl<'a> Images<'a> {
             return Ok(known);
         }
         let details = self.read_details(manifest)?;
-        self.store.database().write(|connection| {
+        let noted = self.store.database().write(|connection| {
             connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO images (manifest, config, size, created) VALUES (?1, ?2, ?3, ?4)",
@@ -181,7 +181,9 @@ impl<'a> Images<'a> {
                     details.created
                 ])
                 .map(|_| ())
-        })?;
+        });
+        // A disk may be full: then it is read again the next time.
+        noted.ok();
         Ok(details)
     }
 
@@ -324,13 +326,6 @@ fn set_name(entry: &mut Value, name: Option<&str>) {
             fields.remove("annotations");
         }
     }
-}
-
-/// The tag of a full reference.
-fn tag_of(name: &str) -> Option<&str> {
-    let name = name.split('@').next().unwrap_or(name);
-    let (_, tag) = name.rsplit('/').next().unwrap_or(name).split_once(':')?;
-    Some(tag)
 }
 
 /// Takes the entries that match out of the list.

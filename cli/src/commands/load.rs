@@ -40,7 +40,9 @@ pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError
             continue;
         }
         if image.names.is_empty() {
-            out.push_str(&format!("Loaded image ID: {}\n", image.descriptor.digest));
+            // As everywhere, the ID is that of the configuration; only an index of several platforms has none.
+            let id = store.images().details(&image.descriptor)?.config.unwrap_or(image.descriptor.digest);
+            out.push_str(&format!("Loaded image ID: {id}\n"));
         }
         for name in &image.names {
             out.push_str(&format!("Loaded image: {}\n", crate::reference::familiar(name)));

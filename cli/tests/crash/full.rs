@@ -147,9 +147,8 @@ fn a_full_disk_at_any_point() {
         } else {
             failed += 1;
             assert_is_told(&run);
-            // Also while it is full.
-            let images = support::run(disk.bld().arg("images"));
-            assert!(images.code == Some(0) || images.stderr.contains("o space left"), "{}", images.failure());
+            // To look needs no room.
+            support::run(disk.bld().arg("images")).succeeded();
         }
         disk.make_room();
         assert_eq!(build(&disk, context.path()).succeeded().stdout, expected, "when there is room again");

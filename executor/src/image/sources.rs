@@ -97,6 +97,23 @@ fn resolved(name: &str, image: &LocalImage) -> Result<Resolved, ImagesError> {
     Ok(Resolved::Image(ResolvedImage { name: full, config: image.config.clone(), layers }))
 }
 
+/// The images that `wanted` means: those of this very name or digest, else those whose name is a reference that is equal, or has it as tag.
+fn find_named<'a>(named: &[(Option<&str>, &'a Descriptor)], wanted: &str) -> Vec<&'a Descriptor> {
+    let full = wanted.parse::<Reference>().ok().map(|reference| reference.to_string());
+    let exactly = |name: Option<&str>, descriptor: &Descriptor| {
+        name == Some(wanted) || descriptor.digest.to_string() == wanted
+    };
+    let roughly = |name: Option<&str>, _: &Descriptor| {
+        let Some(Ok(reference)) = name.filter(|name| name.contains(['/', ':'])).map(str::parse::<Reference>) else { return false };
+        Some(reference.to_string()) == full || reference.tag() == Some(wanted)
+    };
+    let select = |matches: &dyn Fn(Option<&str>, &Descriptor) -> bool| {
+        named.iter().filter(|(name, image)| matches(*name, image)).map(|(_, image)| *image).collect::<Vec<_>>()
+    };
+    let found = select(&exactly);
+    if found.is_empty() { select(&roughly) } else { found }
+}
+
 /// Takes one image of an OCI layout directory into the store and answers its manifest. What is there already is not read again.
 fn ingest_layout(
     store: &Store,
@@ -122,15 +139,17 @@ fn ingest_layout(
         labels.collect::<Vec<_>>().join(", ")
     };
     let mut descriptor = match image {
-        Some(wanted) => named
-            .iter()
-            .find(|(name, descriptor)| *name == Some(wanted) || descriptor.digest.to_string() == wanted)
-            .map(|(_, descriptor)| (*descriptor).clone())
-            .ok_or_else(|| ImagesError::NoSuchImage {
-                path: directory.to_owned(),
-                wanted: wanted.to_owned(),
-                choices: choices(),
-            })?,
+        Some(wanted) => match find_named(&named, wanted).as_slice() {
+            [first, rest @ ..] if rest.iter().all(|other| other.digest == first.digest) => (*first).clone(),
+            [] => {
+                return Err(ImagesError::NoSuchImage {
+                    path: directory.to_owned(),
+                    wanted: wanted.to_owned(),
+                    choices: choices(),
+                });
+            }
+            _ => return Err(ImagesError::SeveralImages { path: directory.to_owned(), choices: choices() }),
+        },
         None => match named.as_slice() {
             [(_, descriptor)] => (*descriptor).clone(),
             [] => {

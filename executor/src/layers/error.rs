@@ -106,6 +106,14 @@ pub enum LayerError {
         /// The entry that was too much.
         path: ImagePath,
     },
+    /// The layer is larger than what is free.
+    #[error("no space left on device: the layer has more than the {free} bytes that may be used (at {path})")]
+    NoSpace {
+        /// How many bytes it might have had.
+        free: u64,
+        /// The entry that was too much.
+        path: ImagePath,
+    },
     /// A path whose directory is not part of the change set.
     #[error("the change set has {path} but not the directory it is in")]
     ParentMissing {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
 
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
@@ -22,6 +23,8 @@ use super::wire::{Event, Exit, Reply, Request, SpecError, receive, send, write_s
 #[derive(Debug)]
 pub struct Helper {
     shared: Arc<Shared>,
+    /// Ends after the helper has.
+    reader: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -78,12 +81,12 @@ impl Helper {
         drop(theirs);
         let shared =
             Arc::new(Shared { socket: ours, next: AtomicU64::new(0), steps: Mutex::new(Some(HashMap::new())) });
-        let reader = Arc::clone(&shared);
-        std::thread::Builder::new()
+        let listening = Arc::clone(&shared);
+        let reader = std::thread::Builder::new()
             .name("bld-sandbox".to_owned())
-            .spawn(move || reader.read(pid))
+            .spawn(move || listening.read(pid))
             .map_err(|source| SandboxError::Start { action: "start a thread", source })?;
-        Ok(Self { shared })
+        Ok(Self { shared, reader: Some(reader) })
     }
 
     /// Starts a step and returns once its command runs. Blocks for the set-up, about two milliseconds; any number of
@@ -131,6 +134,10 @@ impl Drop for Helper {
     fn drop(&mut self) {
         // The helper sees the end of the socket, kills what runs and goes; its own end then stops the reader.
         let _ = shutdown(&self.shared.socket, Shutdown::Write);
+        // When bld is gone, nothing of it may be there any more.
+        if let Some(reader) = self.reader.take() {
+            drop(reader.join());
+        }
     }
 }
 

@@ -31,8 +31,10 @@ use crate::view::merged::MergedTree;
 /// Where image layers are noted that mean something else on other layers: see [`Layers::unpacked`].
 const UNPACKED_ON: &str = "unpacked-on";
 
-/// Kept free when layers are unpacked: a full disk breaks more than a build.
+/// Kept free when layers are unpacked, because a full disk breaks more than a build: this much of the disk, or this part of it if that
+/// is less.
 const RESERVE: u64 = 128 << 20;
+const RESERVE_PART: u64 = 32;
 
 /// The layers of a store as files. Remembers what it found: a chain of a hundred steps looks at every layer a hundred times.
 #[derive(Debug)]
@@ -197,8 +199,10 @@ impl<R: Reporter + 'static> LocalWorker<R> {
 
 /// What may be written below `path`.
 pub(crate) fn free_space(path: &std::path::Path) -> u64 {
-    rustix::fs::statvfs(path)
-        .map_or(u64::MAX, |status| status.f_bavail.saturating_mul(status.f_frsize).saturating_sub(RESERVE))
+    rustix::fs::statvfs(path).map_or(u64::MAX, |status| {
+        let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize);
+        bytes(status.f_bavail).saturating_sub(RESERVE.min(bytes(status.f_blocks) / RESERVE_PART))
+    })
 }
 
 /// A panic elsewhere leaves these maps consistent.

@@ -185,7 +185,7 @@ impl<'lower> Plan<'lower> {
     ) -> Result<(), LayerError> {
         self.bytes = self.bytes.saturating_add(size);
         if self.bytes > self.options.max_bytes {
-            return Err(LayerError::Limit { what: "bytes", limit: self.options.max_bytes, path });
+            return Err(LayerError::NoSpace { free: self.options.max_bytes, path });
         }
         let inode = self.inodes;
         self.inodes += 1;
