@@ -10,3 +10,4 @@ mod examples;
 mod mistakes;
 mod outputs;
 mod support;
+mod tidy;

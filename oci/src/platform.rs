@@ -23,6 +23,9 @@ pub struct PlatformError {
     pub text: String,
 }
 
+const KNOWN_ARCHITECTURE: &[&str] = &[
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm",
+];
 const KNOWN_OS: &[&str] = &["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "wasip1"];
 
 impl Platform {
@@ -74,7 +77,9 @@ impl Platform {
                 if KNOWN_OS.contains(&os.as_str()) {
                     return Ok(Platform { os, ..host.clone() });
                 }
-                Ok(Platform::new(&host.os, one, None))
+                // A single word must be one that is known: it could be a slip of either kind.
+                let platform = Platform::new(&host.os, one, None);
+                if KNOWN_ARCHITECTURE.contains(&platform.architecture.as_str()) { Ok(platform) } else { Err(error()) }
             }
             [os, architecture] => Ok(Platform::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Platform::new(os, architecture, Some(variant))),

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Parsing finds every mistake of a file in one go: after an error it goes on with the next instruction. Nothing here opens a
-//! file or knows the value of a variable: [`expand`], [`ignorefile`], [`glob`] and [`mode`] are pure functions the solver and
+//! file or knows the value of a variable: [`expand`], [`ignorefile`], [`glob`], [`mode`] and [`mount`] are pure functions the solver and
 //! the executor call with what they know.
 
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ pub mod expand;
 pub mod glob;
 pub mod ignorefile;
 pub mod mode;
+pub mod mount;
 pub mod source;
 pub mod suggest;
 

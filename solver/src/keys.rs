@@ -10,7 +10,8 @@
 //! by the digest of what is taken from it, never by its state.
 //!
 //! What an operation means enters its key; what it is called, where its Dockerfile line stands, proxies, addresses in
-//! /etc/hosts and the size of /dev/shm do not.
+//! /etc/hosts and the size of /dev/shm do not. Neither do the name, the sharing and the content of a cache mount, nor the value of a
+//! secret; a mounted tree enters by the digest of the part that is mounted.
 
 use bld_cache::key::CacheKey;
 use bld_cache::key::Domain;
@@ -20,20 +21,28 @@ use bld_cache::record::StateId;
 use bld_oci::ChainId;
 use bld_oci::ImagePath;
 
+use crate::op::BindMount;
+use crate::op::CacheMount;
 use crate::op::CopyAction;
 use crate::op::CopyFrom;
 use crate::op::Destination;
 use crate::op::Exec;
+use crate::op::ExecMount;
 use crate::op::FileAction;
 use crate::op::FileOp;
 use crate::op::Mkdir;
 use crate::op::Mkfile;
 use crate::op::ModeChange;
+use crate::op::MountContent;
 use crate::op::NetworkMode;
 use crate::op::Op;
 use crate::op::Owner;
+use crate::op::SecretMount;
+use crate::op::SecurityMode;
 use crate::op::Selector;
 use crate::op::Source;
+use crate::op::SshMount;
+use crate::op::TmpfsMount;
 
 /// A part of a tree whose digest enters a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,12 +67,20 @@ pub fn selections(op: &Op) -> Vec<Selection> {
                 FileAction::Mkfile(_) | FileAction::Mkdir(_) => None,
             })
             .collect(),
-        Op::Source(Source::Image { .. }) | Op::Exec(_) | Op::Merge => Vec::new(),
+        Op::Source(Source::Image { .. } | Source::Http(_) | Source::Git(_)) | Op::Exec(_) | Op::Merge => Vec::new(),
+    }
+}
+
+/// The source whose pin enters the keys as their only digest.
+pub fn pinned(op: &Op) -> Option<&Source> {
+    match op {
+        Op::Source(source) if source.is_remote() => Some(source),
+        _ => None,
     }
 }
 
 /// The key that needs no result. `inputs` are the inputs' definition keys; `digests` has an entry for each of [`selections`],
-/// `None` for what is taken from an input.
+/// `None` for what is taken from an input, and one for what is [`pinned`].
 pub fn definition_key(op: &Op, inputs: &[CacheKey], digests: &[Option<[u8; 32]>]) -> (CacheKey, Vec<KeyPart>) {
     let hasher = hash_op(op).text("by", "definition");
     let hasher = hasher.list("input", inputs.iter().map(CacheKey::as_bytes).map(hex));
@@ -86,8 +103,8 @@ pub fn content_key(op: &Op, inputs: &[StateId], digests: &[[u8; 32]]) -> (CacheK
 }
 
 fn is_only_copied_from(op: &Op, position: usize) -> bool {
-    // Input 0 of a file operation is what is written on, even if something is copied from it too.
-    matches!(op, Op::File(_)) && position > 0
+    // Input 0 is what is written on or run in, even if something is copied from it too.
+    matches!(op, Op::File(_) | Op::Exec(_)) && position > 0
 }
 
 fn hash_op(op: &Op) -> KeyHasher {
@@ -99,6 +116,9 @@ fn hash_op(op: &Op) -> KeyHasher {
         }
         // The name says nothing about the files: the digest of all of them does.
         Op::Source(Source::Local { .. }) => KeyHasher::new(Domain("bld.source.local.v1")),
+        // Nor does a URL, which may hold secrets besides: the pin does.
+        Op::Source(Source::Http(_)) => KeyHasher::new(Domain("bld.source.http.v1")),
+        Op::Source(Source::Git(_)) => KeyHasher::new(Domain("bld.source.git.v1")),
         Op::Exec(exec) => hash_exec(exec),
         Op::File(file) => file
             .actions
@@ -109,8 +129,21 @@ fn hash_op(op: &Op) -> KeyHasher {
 }
 
 fn hash_exec(exec: &Exec) -> KeyHasher {
-    let Exec { args, env, unkeyed_env: _, cwd, user, network, hostname, extra_hosts, script, shm_size: _, platform } =
-        exec;
+    let Exec {
+        args,
+        env,
+        unkeyed_env: _,
+        cwd,
+        user,
+        network,
+        security,
+        mounts,
+        hostname,
+        extra_hosts,
+        script,
+        shm_size: _,
+        platform,
+    } = exec;
     let hasher = KeyHasher::new(Domain("bld.exec.v1"))
         .list("args", args.iter())
         .list("env", env.iter().map(|(name, value)| format!("{name}={value}")));
@@ -124,6 +157,13 @@ fn hash_exec(exec: &Exec) -> KeyHasher {
                 NetworkMode::Host => "host",
             },
         )
+        .text(
+            "security",
+            match security {
+                SecurityMode::Sandbox => "sandbox",
+                SecurityMode::Insecure => "insecure",
+            },
+        )
         .text("hostname", hostname)
         .list("extra host", extra_hosts.iter().map(|(name, _)| name));
     let hasher = match script {
@@ -132,10 +172,43 @@ fn hash_exec(exec: &Exec) -> KeyHasher {
             path(hasher.text("script", "file"), "script path", &script.path).text("script body", &script.body)
         }
     };
-    hasher
+    mounts
+        .iter()
+        .fold(hasher.text("mounts", &mounts.len().to_string()), hash_mount)
         .text("os", &platform.os)
         .text("architecture", &platform.architecture)
         .list("variant", platform.variant.iter())
+}
+
+fn hash_mount(hasher: KeyHasher, mount: &ExecMount) -> KeyHasher {
+    match mount {
+        // Which part of the tree it is does not matter: the digest says what is in it.
+        ExecMount::Bind(BindMount { target, from: _, read_write }) => {
+            path(hasher.text("mount", "bind"), "target", target).text("writable", flag(*read_write))
+        }
+        ExecMount::Cache(CacheMount { target, id: _, sharing: _, initial, subpath, mode, uid, gid, read_only }) => {
+            let hasher = path(hasher.text("mount", "cache"), "target", target).text("begins", flag(initial.is_some()));
+            let hasher = path(hasher, "subpath", subpath).text("read-only", flag(*read_only));
+            owned(hasher, *mode, *uid, *gid)
+        }
+        ExecMount::Tmpfs(TmpfsMount { target, size }) => {
+            let hasher = path(hasher.text("mount", "tmpfs"), "target", target);
+            hasher.list("size", size.iter().map(u64::to_string))
+        }
+        ExecMount::Secret(SecretMount { id, target, env, required, mode, uid, gid }) => {
+            let hasher = hasher.text("mount", "secret").text("id", id);
+            let hasher = hasher.list("target", target.iter().map(ImagePath::as_bytes)).list("variable", env.iter());
+            owned(hasher.text("required", flag(*required)), *mode, *uid, *gid)
+        }
+        ExecMount::Ssh(SshMount { id, target, required, mode, uid, gid }) => {
+            let hasher = path(hasher.text("mount", "ssh").text("id", id), "target", target);
+            owned(hasher.text("required", flag(*required)), *mode, *uid, *gid)
+        }
+    }
+}
+
+fn owned(hasher: KeyHasher, mode: u32, uid: u32, gid: u32) -> KeyHasher {
+    hasher.text("mode", &format!("{mode:04o}")).text("owner", &format!("{uid}:{gid}"))
 }
 
 fn hash_action(hasher: KeyHasher, action: &FileAction) -> KeyHasher {

@@ -8,5 +8,6 @@ pub mod graph;
 pub mod keys;
 pub mod lower;
 pub mod op;
+pub mod remote;
 pub mod solve;
 pub mod worker;

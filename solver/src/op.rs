@@ -7,6 +7,9 @@ use bld_oci::ImagePath;
 use bld_oci::image::ImageLayer;
 use bld_oci::platform::Platform;
 
+use crate::remote::GitSource;
+use crate::remote::HttpSource;
+
 /// Position in the list of inputs of a vertex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InputIndex(pub usize);
@@ -38,9 +41,20 @@ pub enum Source {
         /// The context's name; the main context is `context`.
         context: String,
     },
+    /// A fetched file, by itself at the root: 0600, owner 0:0, with the time the server gives it.
+    Http(HttpSource),
+    /// The files of a commit: 0644 or 0755, owner 0:0.
+    Git(GitSource),
 }
 
-/// A process in a sandbox. Input 0 is its root file system.
+impl Source {
+    /// Whether what it stands for can change between two builds without any change here: see [`crate::worker::Worker::pin`].
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Source::Http(_) | Source::Git(_))
+    }
+}
+
+/// A process in a sandbox. Input 0 is its root file system; the others are only mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exec {
     /// The argument vector; element 0 is looked up in PATH of `env`, inside the root file system.
@@ -55,6 +69,10 @@ pub struct Exec {
     pub user: String,
     /// Network mode.
     pub network: NetworkMode,
+    /// What the process may do.
+    pub security: SecurityMode,
+    /// What `RUN --mount` asks for, in order.
+    pub mounts: Vec<ExecMount>,
     /// Host name inside.
     pub hostname: String,
     /// Lines for /etc/hosts: name, address. Only names enter the key.
@@ -85,6 +103,129 @@ pub enum NetworkMode {
     None,
     /// The host's network.
     Host,
+}
+
+/// `RUN --security=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityMode {
+    /// Few capabilities, a system call filter, parts of /proc and /sys hidden.
+    Sandbox,
+    /// All of root's rights inside the namespaces of the step.
+    Insecure,
+}
+
+/// One `RUN --mount`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecMount {
+    /// Files of a build context, a stage or an image.
+    Bind(BindMount),
+    /// A directory that outlives the build.
+    Cache(CacheMount),
+    /// An empty file system in memory.
+    Tmpfs(TmpfsMount),
+    /// A secret as a file or a variable.
+    Secret(SecretMount),
+    /// The caller's ssh agent.
+    Ssh(SshMount),
+}
+
+/// Files of another tree, for the time of the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindMount {
+    /// Where they appear.
+    pub target: ImagePath,
+    /// Where they come from.
+    pub from: MountContent,
+    /// Writes are allowed, and thrown away after the step.
+    pub read_write: bool,
+}
+
+/// A file or directory of another tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountContent {
+    /// The tree.
+    pub from: CopyFrom,
+    /// The path in it; links are followed inside the tree.
+    pub source: ImagePath,
+}
+
+/// A directory that outlives the build. What it holds is never part of a key or a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheMount {
+    /// Where it appears.
+    pub target: ImagePath,
+    /// Its name, with the name space in front if there is one; never a path.
+    pub id: String,
+    /// How steps share it.
+    pub sharing: Sharing,
+    /// What it begins with.
+    pub initial: Option<MountContent>,
+    /// The part of the cache that is mounted.
+    pub subpath: ImagePath,
+    /// Permissions it is made with.
+    pub mode: u32,
+    /// Its first owner.
+    pub uid: u32,
+    /// Its first group.
+    pub gid: u32,
+    /// Writes are refused.
+    pub read_only: bool,
+}
+
+/// How steps share a cache mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Any number at once.
+    Shared,
+    /// One each: another is made if this one is in use.
+    Private,
+    /// One after the other.
+    Locked,
+}
+
+/// An empty file system in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TmpfsMount {
+    /// Where it appears.
+    pub target: ImagePath,
+    /// Its size in bytes; `None` = the kernel's default.
+    pub size: Option<u64>,
+}
+
+/// A secret. Its value is nowhere in the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMount {
+    /// Its name.
+    pub id: String,
+    /// The file it appears in.
+    pub target: Option<ImagePath>,
+    /// The variable it appears in.
+    pub env: Option<String>,
+    /// Its absence is an error.
+    pub required: bool,
+    /// Permissions of the file.
+    pub mode: u32,
+    /// Owner of the file.
+    pub uid: u32,
+    /// Group of the file.
+    pub gid: u32,
+}
+
+/// An ssh agent. The first one is also in `SSH_AUTH_SOCK`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshMount {
+    /// Its name.
+    pub id: String,
+    /// Where its socket appears.
+    pub target: ImagePath,
+    /// Its absence is an error.
+    pub required: bool,
+    /// Permissions of the socket.
+    pub mode: u32,
+    /// Owner of the socket.
+    pub uid: u32,
+    /// Group of the socket.
+    pub gid: u32,
 }
 
 /// Files written by bld itself. Input 0 is what they are written on; no input 0 content is changed in place: the result is one

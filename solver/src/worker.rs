@@ -14,6 +14,8 @@ use crate::graph::Vertex;
 use crate::graph::VertexId;
 use crate::op::CopyFrom;
 use crate::op::Selector;
+use crate::op::Source;
+use crate::remote::Remote;
 
 /// Executes operations and remembers results. One per build; implemented by `executor`, and by a counting fake in the tests.
 pub trait Worker: Send + Sync {
@@ -40,6 +42,11 @@ pub trait Worker: Send + Sync {
         inputs: &[State],
         vertex: VertexId,
     ) -> impl Future<Output = Result<[u8; 32], Self::Error>> + Send;
+
+    /// Finds out what a source on the network ([`Source::is_remote`]) stands for now: a digest of everything about it that
+    /// enters the result. Asked once for each such vertex and before anything is looked up; the operation then makes exactly
+    /// what was found here.
+    fn pin(&self, id: VertexId, source: &Source) -> impl Future<Output = Result<[u8; 32], Self::Error>> + Send;
 
     /// Does the operation. `inputs` are in the vertex's order.
     fn execute(
@@ -71,6 +78,8 @@ pub enum Resolved {
     Image(ResolvedImage),
     /// A directory given as a named context.
     Context(String),
+    /// Something on the network given as a named context. An archive stands for what is in it.
+    Remote(Remote),
 }
 
 /// A base image: its configuration and where its layers are.

@@ -276,7 +276,7 @@ impl<'a> Layers<'a> {
             self.store.discard(&to)?;
         }
         let size = tree.size();
-        self.store.database().write(|connection| {
+        let noted = self.store.database().write(|connection| {
             connection
                 .prepare_cached(
                     "INSERT INTO layers (id, directory, tree, tree_object, size) VALUES (?1, 1, ?2, ?3, ?4)
@@ -284,7 +284,12 @@ impl<'a> Layers<'a> {
                 )?
                 .execute(params![id.as_bytes(), tree.digest().0, object.as_bytes(), signed(size)])?;
             objects::note(connection, Kind::Directory, id.as_bytes(), size, self.store.shared.objects.boot())
-        })
+        });
+        if noted.is_err() {
+            // On a full disk a directory nobody speaks of would stand in the way of trying again.
+            self.store.discard(&to).ok();
+        }
+        noted
     }
 
     /// Whether the layer has a directory that is whole. One that is not is moved to quarantine.

@@ -42,6 +42,10 @@ impl Forms {
         build.args(["build", "-q", "-t", "trip:1", "-t", "example.org/second/trip:2", "-o", "type=tar,dest=root.tar"]);
         build.args(["-o", "type=oci,dest=own.tar", "."]).current_dir(work.path());
         support::run(&mut build).succeeded();
+        // Short names are podman's own ("localhost/trip") as soon as an archive has several.
+        let mut build = store.bld();
+        build.args(["build", "-q", "-t", "trip:1", "-o", "type=oci,dest=one.tar", "."]).current_dir(work.path());
+        support::run(&mut build).succeeded();
         unpack_tar(&work.path().join("root.tar"), &work.path().join("root"));
         let files = listing(&work.path().join("root"), Look::ALL);
         bash(work.path(), "for tool in gzip zstd xz bzip2; do $tool -k -c own.tar > own.tar.$tool; done");
@@ -53,7 +57,7 @@ impl Forms {
         ");
         let podman = Podman::new();
         let path = |name: &str| work.path().join(name).display().to_string();
-        podman.run(&["load", "-q", "-i", &path("own.tar")]);
+        podman.run(&["load", "-q", "-i", &path("one.tar")]);
         podman.run(&["save", "-q", "--format", "docker-archive", "-o", &path("podman-docker.tar"), "trip:1"]);
         podman.run(&["save", "-q", "--format", "oci-archive", "-o", &path("podman-oci.tar"), "trip:1"]);
         drop(podman);

@@ -47,7 +47,7 @@ pub fn find(store: &Store, name: &str, platform: &Platform) -> Result<LocalImage
     }
 }
 
-/// The image that `text` means to a person at a terminal: a name, an ID or the beginning of one, a digest.
+/// The image that `text` means to a person at a terminal: a name, an ID or the beginning of one, a digest, `NAME@DIGEST`.
 pub fn find_any(store: &Store, text: &str, platform: &Platform) -> Result<(LocalImage, Option<String>), ImagesError> {
     if let Ok(name) = full_name(text)
         && let Some(descriptor) = store.images().get(&name)?

@@ -1,3 +1,5 @@
+//! Encoders against other readers, in any cut, on any number of threads.
+
 use std::io::Read as _;
 use std::io::Write as _;
 

@@ -1,3 +1,5 @@
+//! Configurations and manifests, honest and hostile.
+
 use serde_json::json;
 
 use super::*;

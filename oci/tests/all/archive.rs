@@ -1,3 +1,5 @@
+//! Archives as written, as read back, and as other tools read them.
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -1,3 +1,5 @@
+//! Tars that readers have disagreed on.
+
 use bld_oci::Timestamp;
 use bld_oci::layer::EntryKind;
 use bld_oci::layer::LayerReader;

@@ -1,3 +1,5 @@
+//! What LayerWriter writes, read by LayerReader and by GNU tar.
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::Command;

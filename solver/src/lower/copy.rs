@@ -1,5 +1,6 @@
 //! COPY and ADD.
 
+use bld_oci::ImagePath;
 use bld_parser::ast::Add;
 use bld_parser::ast::Copy;
 use bld_parser::ast::CopyFlags;
@@ -26,10 +27,22 @@ use crate::op::Mkfile;
 use crate::op::ModeChange;
 use crate::op::Op;
 use crate::op::Selector;
+use crate::op::Source;
+use crate::remote;
+use crate::remote::Remote;
+use crate::remote::redacted;
 use crate::worker::Resolved;
 
 /// Name of the build context that is no named context.
-const MAIN_CONTEXT: &str = "context";
+pub(super) const MAIN_CONTEXT: &str = "context";
+
+/// What is read at once.
+enum Sources {
+    /// Paths of one tree.
+    Local(Vec<String>),
+    /// ADD of something on the network.
+    Remote(Remote),
+}
 
 /// What COPY and ADD have in common once ADD's own flags are seen to.
 struct Request<'a> {
@@ -41,11 +54,23 @@ struct Request<'a> {
     input: Option<VertexId>,
     parents: bool,
     unpack: Option<bool>,
+    /// ADD's flags for what comes from the network.
+    remote: Option<RemoteFlags<'a>>,
+}
+
+/// Flags of ADD that say something about sources on the network.
+struct RemoteFlags<'a> {
+    checksum: Option<&'a Word>,
+    keep_git_dir: Option<bool>,
+    keep_git_dir_span: Span,
+    unpack: bool,
 }
 
 /// Expanded.
 struct Files {
-    sources: Vec<String>,
+    sources: Vec<Sources>,
+    /// Sources as the history shows them.
+    source_texts: Vec<String>,
     heredocs: Vec<(String, Vec<u8>)>,
     destination: Destination,
     /// As written, for the history.
@@ -70,37 +95,40 @@ impl Lowering<'_> {
             input,
             parents: copy.parents,
             unpack: Some(false),
+            remote: None,
         };
         self.files(state, &request, located);
     }
 
     pub(super) fn add(&mut self, state: &mut StageState, add: &Add, located: &Located) {
-        if let Some(checksum) = &add.checksum {
-            self.refuse_add("ADD --checksum", checksum.span);
-        }
-        if add.keep_git_dir.is_some() {
-            self.refuse_add("ADD --keep-git-dir", flag_span(located, "--keep-git-dir"));
-        }
         // `--unpack` is the default for what is local.
         let unpack = add.unpack.filter(|unpack| !unpack);
         let from = CopyFrom::Context(MAIN_CONTEXT.to_owned());
         let (paths, flags) = (&add.paths, &add.flags);
-        let request = Request { name: "ADD", paths, flags, from, input: None, parents: false, unpack };
+        let remote = Some(RemoteFlags {
+            checksum: add.checksum.as_ref(),
+            keep_git_dir: add.keep_git_dir,
+            keep_git_dir_span: flag_span(located, "--keep-git-dir"),
+            unpack: add.unpack == Some(true),
+        });
+        let request = Request { name: "ADD", paths, flags, from, input: None, parents: false, unpack, remote };
         self.files(state, &request, located);
     }
 
-    fn refuse_add(&mut self, what: &str, span: Span) {
-        self.report.error("Unsupported", span, format!("`{what}` is not supported"), None);
-    }
-
     /// What `--from` names, and the vertex if it is one.
-    fn copy_source(&mut self, state: &StageState, name: &str, span: Span) -> Option<(CopyFrom, Option<VertexId>)> {
+    pub(super) fn copy_source(
+        &mut self,
+        state: &StageState,
+        name: &str,
+        span: Span,
+    ) -> Option<(CopyFrom, Option<VertexId>)> {
         let vertex = match self.stages.source(name, state.index)? {
             Reference::Scratch => return None,
             Reference::Stage(index) => self.lowered.get(&index)?.vertex,
             Reference::External(id) => match self.stages.external(id)?.resolved.as_ref()? {
                 Resolved::Context(context) => return Some((CopyFrom::Context(context.clone()), None)),
                 Resolved::Image(image) => self.image(id, image, span),
+                Resolved::Remote(remote) => self.remote_tree(remote, span),
             },
         };
         Some((CopyFrom::Input(InputIndex(1)), Some(vertex)))
@@ -114,18 +142,30 @@ impl Lowering<'_> {
         let created_by = created_by(request, &files, texts);
         let (owner, mode) = (owner.map(|(owner, _)| owner), mode.map(|(mode, _)| mode));
         let mut actions = Vec::new();
-        if !files.sources.is_empty() {
+        let mut inputs: Vec<VertexId> = request.input.into_iter().collect();
+        for sources in files.sources {
+            let exclude = request.flags.exclude.iter().map(|text| text.value.clone()).collect();
+            let (from, sources, exclude, unpack) = match sources {
+                Sources::Local(paths) => (request.from.clone(), paths, exclude, request.unpack),
+                Sources::Remote(remote) => {
+                    inputs.push(self.remote(&remote, located.span));
+                    let from = CopyFrom::Input(InputIndex(inputs.len()));
+                    let unpacks = request.remote.as_ref().is_some_and(|flags| flags.unpack);
+                    match remote {
+                        Remote::Http(http) => {
+                            (from, vec![literal(&http.name)], Vec::new(), if unpacks { None } else { Some(false) })
+                        }
+                        Remote::Git(_) => (from, vec!["/".to_owned()], exclude, Some(false)),
+                    }
+                }
+            };
             actions.push(FileAction::Copy(CopyAction {
-                from: request.from.clone(),
-                selector: Selector {
-                    sources: files.sources,
-                    exclude: request.flags.exclude.iter().map(|text| text.value.clone()).collect(),
-                    parents: request.parents,
-                },
+                from,
+                selector: Selector { sources, exclude, parents: request.parents },
                 destination: files.destination.clone(),
                 owner: owner.clone(),
                 mode: mode.clone(),
-                unpack: request.unpack,
+                unpack,
             }));
         }
         for (name, body) in files.heredocs {
@@ -140,7 +180,7 @@ impl Lowering<'_> {
         let vertex = state.describe(op, &located.text, located.span);
         let base = if link { self.scratch() } else { state.vertex };
         let merge = Vertex { op: Op::Merge, no_cache: false, ..vertex.clone() };
-        let mut vertex = self.graph.add(vertex, std::iter::once(base).chain(request.input));
+        let mut vertex = self.graph.add(vertex, std::iter::once(base).chain(inputs));
         if link {
             vertex = self.graph.add(merge, [state.vertex, vertex]);
         }
@@ -168,13 +208,18 @@ impl Lowering<'_> {
 
     fn paths(&mut self, state: &StageState, request: &Request<'_>) -> Option<Files> {
         let mut fine = true;
-        let (mut sources, mut heredocs) = (Vec::new(), Vec::new());
+        let (mut sources, mut heredocs, mut source_texts) = (Vec::new(), Vec::new(), Vec::new());
         for source in &request.paths.sources {
             match source {
                 CopySource::Path(word) => match self.expand(state, word) {
                     Some(path) => {
-                        fine &= self.check_source(request, &path, word);
-                        sources.push(path);
+                        source_texts.push(redacted(&path));
+                        match (self.remote_source(request, &path, word), sources.last_mut()) {
+                            (Err(()), _) => fine = false,
+                            (Ok(Some(remote)), _) => sources.push(Sources::Remote(remote)),
+                            (Ok(None), Some(Sources::Local(paths))) => paths.push(path),
+                            (Ok(None), _) => sources.push(Sources::Local(vec![path])),
+                        }
                     }
                     None => fine = false,
                 },
@@ -188,29 +233,124 @@ impl Lowering<'_> {
         let destination_text = self.expand(state, word)?;
         let last = destination_text.rsplit('/').next().unwrap_or_default();
         let is_directory = matches!(last, "" | "." | "..");
-        if sources.len() + heredocs.len() > 1 && !is_directory {
+        fine &= self.remote_flags(state, request, &mut sources).is_some();
+        if source_texts.len() + heredocs.len() > 1 && !is_directory {
             let message = format!("with more than one source the destination of {} must be a directory", request.name);
             let hint = format!("write `{destination_text}/`");
             self.report.error("DestinationNotDirectory", word.span, message, Some(hint));
         }
         let destination = Destination { path: state.directory().join(&destination_text), is_directory };
-        fine.then_some(Files { sources, heredocs, destination, destination_text })
+        fine.then_some(Files { sources, source_texts, heredocs, destination, destination_text })
     }
 
-    fn check_source(&mut self, request: &Request<'_>, path: &str, word: &Word) -> bool {
-        let what = if is_git(path) {
-            "ADD of a git repository"
-        } else if is_url(path) {
-            "ADD of a URL"
-        } else {
-            return true;
-        };
-        if request.name == "COPY" {
-            self.report.error("CopyFromUrl", word.span, "COPY cannot fetch from the network".to_owned(), None);
-            return false;
+    /// The source on the network that `path` is. What is wrong with it is reported.
+    fn remote_source(&mut self, request: &Request<'_>, path: &str, word: &Word) -> Result<Option<Remote>, ()> {
+        let parsed = Remote::parse(path);
+        if request.remote.is_some() || matches!(parsed, Ok(None)) {
+            return parsed.map_err(|error| self.report.error("InvalidRemote", word.span, error.to_string(), error.hint()));
         }
-        self.refuse_add(what, word.span);
-        false
+        let hint = Some("ADD can: write ADD instead of COPY".to_owned());
+        self.report.error("CopyFromUrl", word.span, "COPY cannot fetch from the network".to_owned(), hint);
+        Err(())
+    }
+
+    /// Tells sources on the network what ADD's flags say. `None` if a flag makes no sense, which is reported.
+    fn remote_flags(&mut self, state: &StageState, request: &Request<'_>, sources: &mut [Sources]) -> Option<()> {
+        let Some(flags) = &request.remote else { return Some(()) };
+        if let Some(keep) = flags.keep_git_dir {
+            let mut is_git = false;
+            for source in sources.iter_mut() {
+                if let Sources::Remote(Remote::Git(git)) = source {
+                    git.keep_git_dir = keep;
+                    is_git = true;
+                }
+            }
+            if keep && !is_git {
+                let message = "`--keep-git-dir` is for git repositories, and there is none here".to_owned();
+                self.report.error("InvalidFlag", flags.keep_git_dir_span, message, None);
+                return None;
+            }
+        }
+        let Some(word) = flags.checksum else { return Some(()) };
+        let text = self.expand(state, word)?;
+        if text.is_empty() {
+            return Some(());
+        }
+        let outcome = match sources {
+            [Sources::Remote(Remote::Http(http))] => match text.parse() {
+                Ok(checksum) => {
+                    http.checksum = Some(checksum);
+                    Ok(())
+                }
+                Err(_) => Err(format!("`{text}` is not a checksum: write sha256: and 64 hexadecimal digits")),
+            },
+            [Sources::Remote(Remote::Git(git))] => match remote::commit(&text) {
+                Ok(commit) if git.checksum.as_ref().is_none_or(|known| *known == commit) => {
+                    git.checksum = Some(commit);
+                    Ok(())
+                }
+                Ok(_) => Err("the URL asks for another checksum".to_owned()),
+                Err(error) => Err(error.to_string()),
+            },
+            _ => Err("`--checksum` needs exactly one source, a URL or a git repository".to_owned()),
+        };
+        outcome.map_err(|message| self.report.error("InvalidChecksum", word.span, message, None)).ok()
+    }
+
+    /// The vertex that fetches something; one for all who want it.
+    pub(super) fn remote(&mut self, remote: &Remote, span: Span) -> VertexId {
+        if let Some((_, known)) = self.remotes.iter().find(|(known, _)| known == remote) {
+            return *known;
+        }
+        let op = match remote.clone() {
+            Remote::Http(http) => Op::Source(Source::Http(http)),
+            Remote::Git(git) => Op::Source(Source::Git(git)),
+        };
+        let vertex = self.graph.add(fetching(op, remote.shown(), span), []);
+        self.remotes.push((remote.clone(), vertex));
+        vertex
+    }
+
+    /// What a named context on the network holds: an archive is unpacked.
+    pub(super) fn remote_tree(&mut self, remote: &Remote, span: Span) -> VertexId {
+        let fetched = self.remote(remote, span);
+        let Remote::Http(http) = remote else { return fetched };
+        let op = Op::File(FileOp {
+            actions: vec![FileAction::Copy(CopyAction {
+                from: CopyFrom::Input(InputIndex(1)),
+                selector: Selector { sources: vec![literal(&http.name)], exclude: Vec::new(), parents: false },
+                destination: Destination { path: ImagePath::root(), is_directory: true },
+                owner: None,
+                mode: None,
+                unpack: None,
+            })],
+        });
+        let scratch = self.scratch();
+        self.graph.add(fetching(op, format!("UNPACK {}", remote.shown()), span), [scratch, fetched])
+    }
+}
+
+fn fetching(op: Op, name: String, span: Span) -> Vertex {
+    Vertex { op, name, span: Some(span), stage: String::new(), no_cache: false, exported: false }
+}
+
+/// The pattern that matches a name and nothing else.
+fn literal(name: &str) -> String {
+    let mut pattern = "/".to_owned();
+    if !name.contains(['*', '?', '[']) {
+        pattern.push_str(name);
+        return pattern;
+    }
+    for character in name.chars() {
+        if matches!(character, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    // Escapes alone do not make it a pattern: a class does.
+    match pattern.find("\\[").or_else(|| pattern.find("\\*")).or_else(|| pattern.find("\\?")) {
+        Some(at) => format!("{}[{}]{}", &pattern[..at], &pattern[at + 1..at + 2], &pattern[at + 2..]),
+        None => pattern,
     }
 }
 
@@ -225,7 +365,7 @@ fn created_by(request: &Request<'_>, files: &Files, (owner, mode): (Option<&str>
             text.push_str(value);
         }
     }
-    for source in &files.sources {
+    for source in &files.source_texts {
         text.push(' ');
         text.push_str(source);
     }
@@ -234,20 +374,6 @@ fn created_by(request: &Request<'_>, files: &Files, (owner, mode): (Option<&str>
         text.push_str(name);
     }
     format!("{text} {} # buildkit", files.destination_text)
-}
-
-fn is_url(path: &str) -> bool {
-    let lower = path.get(..8).unwrap_or(path).to_ascii_lowercase();
-    lower.starts_with("http://") || lower.starts_with("https://")
-}
-
-fn is_git(path: &str) -> bool {
-    let repository = path.split(['#', '?']).next().unwrap_or_default();
-    let remote = is_url(path) || path.starts_with("github.com/");
-    path.starts_with("git@")
-        || path.starts_with("git://")
-        || path.starts_with("ssh://")
-        || (remote && repository.strip_suffix(".git").is_some())
 }
 
 /// The place of a flag within its instruction; the instruction where continuations make that unknown.

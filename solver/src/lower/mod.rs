@@ -14,6 +14,7 @@
 mod copy;
 mod globals;
 mod history;
+mod mounts;
 mod report;
 mod run;
 mod settings;
@@ -67,6 +68,8 @@ pub struct LowerRequest {
     pub network: NetworkMode,
     /// Whether `RUN --network=host` is allowed.
     pub allow_host_network: bool,
+    /// Whether `RUN --security=insecure` is allowed.
+    pub allow_insecure: bool,
     /// Host name of the sandbox; the build argument `BUILDKIT_SANDBOX_HOSTNAME` wins.
     pub hostname: String,
     /// `--add-host`: name, address.

@@ -11,18 +11,24 @@ use super::globals::PROXIES;
 use super::history;
 use super::stage::Lowering;
 use super::stage::StageState;
+use super::suggest::did_you_mean;
 use crate::op::Exec;
 use crate::op::NetworkMode;
 use crate::op::Op;
 use crate::op::Script;
+use crate::op::SecurityMode;
 
 /// Where a script that a RUN brings along appears.
 const SCRIPTS: &str = "/dev/pipes";
 
 impl Lowering<'_> {
     pub(super) fn run(&mut self, state: &mut StageState, run: &Run, located: &Located) {
-        self.refuse_unsupported(run);
-        let network = self.network(run.network.as_ref());
+        for device in &run.devices {
+            self.report.error("Unsupported", device.span, "`RUN --device` is not supported".to_owned(), None);
+        }
+        let network = self.network(state, run.network.as_ref());
+        let security = self.security(state, run.security.as_ref());
+        let (mounts, mounted) = self.mounts(state, &run.mounts);
         let (args, script) = command(state, run);
         let env = state.scope.run_env();
         let is_set = |name: &str| {
@@ -42,6 +48,8 @@ impl Lowering<'_> {
             cwd: state.directory(),
             user: state.config.container.user.clone(),
             network,
+            security,
+            mounts,
             hostname: hostname.to_owned(),
             extra_hosts: self.request.extra_hosts.clone(),
             script,
@@ -49,50 +57,57 @@ impl Lowering<'_> {
             platform: state.platform.clone(),
         });
         let vertex = state.describe(op, &shown(run, located), located.span);
-        let vertex = self.graph.add(vertex, [state.vertex]);
+        let vertex = self.graph.add(vertex, std::iter::once(state.vertex).chain(mounted));
         state.advance(vertex, created_by, located.span);
     }
 
-    fn network(&mut self, word: Option<&Word>) -> NetworkMode {
-        let Some(word) = word else { return self.request.network };
-        match word.raw.as_str() {
+    fn network(&mut self, state: &StageState, word: Option<&Word>) -> NetworkMode {
+        let Some((word, text)) = word.and_then(|word| Some((word, self.expand(state, word)?))) else {
+            return self.request.network;
+        };
+        match text.as_str() {
             "default" => self.request.network,
             "none" => NetworkMode::None,
-            "host" if self.request.allow_host_network => NetworkMode::Host,
             "host" => {
-                let message = "`RUN --network=host` is not allowed".to_owned();
-                let hint = "allow it for this build with `--allow network.host`".to_owned();
-                self.report.error("NetworkHostNotAllowed", word.span, message, Some(hint));
+                if !self.request.allow_host_network {
+                    let message = "`RUN --network=host` is not allowed".to_owned();
+                    let hint = "allow it for this build with `--allow network.host`".to_owned();
+                    self.report.error("NetworkHostNotAllowed", word.span, message, Some(hint));
+                }
                 NetworkMode::Host
             }
             other => {
                 let message = format!("`{other}` is not a network mode");
-                let hint = "write `default`, `none` or `host`".to_owned();
-                self.report.error("InvalidNetwork", word.span, message, Some(hint));
+                let hint = did_you_mean(other, ["default", "none", "host"]);
+                let hint = hint.or_else(|| Some("write `default`, `none` or `host`".to_owned()));
+                self.report.error("InvalidNetwork", word.span, message, hint);
                 NetworkMode::Default
             }
         }
     }
 
-    fn refuse_unsupported(&mut self, run: &Run) {
-        for mount in &run.mounts {
-            self.refuse("RUN --mount", mount);
-        }
-        for device in &run.devices {
-            self.refuse("RUN --device", device);
-        }
-        match run.security.as_ref().map(|word| (word, word.raw.as_str())) {
-            None | Some((_, "sandbox")) => {}
-            Some((word, "insecure")) => self.refuse("RUN --security=insecure", word),
-            Some((word, other)) => {
+    fn security(&mut self, state: &StageState, word: Option<&Word>) -> SecurityMode {
+        let Some((word, text)) = word.and_then(|word| Some((word, self.expand(state, word)?))) else {
+            return SecurityMode::Sandbox;
+        };
+        match text.as_str() {
+            "sandbox" => SecurityMode::Sandbox,
+            "insecure" => {
+                if !self.request.allow_insecure {
+                    let message = "`RUN --security=insecure` is not allowed".to_owned();
+                    let hint = "allow it for this build with `--allow security.insecure`".to_owned();
+                    self.report.error("InsecureNotAllowed", word.span, message, Some(hint));
+                }
+                SecurityMode::Insecure
+            }
+            other => {
                 let message = format!("`{other}` is not a security mode");
-                self.report.error("InvalidSecurity", word.span, message, Some("write `sandbox`".to_owned()));
+                let hint = did_you_mean(other, ["sandbox", "insecure"]);
+                let hint = hint.or_else(|| Some("write `sandbox` or `insecure`".to_owned()));
+                self.report.error("InvalidSecurity", word.span, message, hint);
+                SecurityMode::Sandbox
             }
         }
-    }
-
-    fn refuse(&mut self, what: &str, word: &Word) {
-        self.report.error("Unsupported", word.span, format!("`{what}` is not supported"), None);
     }
 }
 

@@ -209,6 +209,7 @@ impl<'a> Lowering<'a> {
             lowered: BTreeMap::new(),
             externals: HashMap::new(),
             scratch: None,
+            remotes: Vec::new(),
         }
     }
 
@@ -319,6 +320,13 @@ impl<'a> Lowering<'a> {
             Some(Resolved::Context(context)) => {
                 (Op::Source(Source::Local { context: context.clone() }), format!("FROM {context}"))
             }
+            Some(Resolved::Remote(remote)) => {
+                let text = format!("FROM {}", remote.shown());
+                let vertex = self.remote_tree(remote, written.from.span);
+                let mut state = empty(needed.platform.clone(), vertex);
+                state.advance(vertex, text, written.from.span);
+                return state;
+            }
             // That it could not be resolved is reported; going on finds what else is wrong.
             None => return empty(needed.platform.clone(), self.scratch()),
         };
@@ -340,7 +348,7 @@ impl<'a> Lowering<'a> {
                 state.base_layers.clone_from(&image.layers);
                 inherit(&mut state, &image.config);
             }
-            Some(Resolved::Context(_)) | None => state.advance(vertex, text, written.from.span),
+            Some(Resolved::Context(_) | Resolved::Remote(_)) | None => state.advance(vertex, text, written.from.span),
         }
         state
     }
@@ -373,7 +381,13 @@ impl<'a> Lowering<'a> {
             matches!(located.instruction, Add(_) | Copy(_) | Run(_) | Workdir(_))
         };
         let own = if needed.replaced { &[][..] } else { &written.instructions };
-        let from = usize::from(matches!(needed.base, Reference::External(_)));
+        let from = match needed.base {
+            Reference::External(id) => {
+                let resolved = self.stages.external(id).and_then(|external| external.resolved.as_ref());
+                usize::from(!matches!(resolved, Some(Resolved::Remote(_))))
+            }
+            Reference::Scratch | Reference::Stage(_) => 0,
+        };
         let triggers = needed.triggers.iter().map(|trigger| &trigger.instruction).filter(has_vertex).count();
         let total = from + triggers + own.iter().filter(has_vertex).count();
         let name = match &written.from.name {

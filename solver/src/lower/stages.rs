@@ -9,6 +9,7 @@ use bld_parser::ast::Dockerfile;
 use bld_parser::ast::Instruction;
 use bld_parser::ast::Located;
 use bld_parser::ast::Stage;
+use bld_parser::ast::Text;
 use bld_parser::diagnostic::Severity;
 use bld_parser::parse_trigger;
 use bld_parser::source::Span;
@@ -277,7 +278,7 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// The stage an instruction copies from; images and contexts are noted for resolution.
+    /// The stages an instruction copies or mounts from; images and contexts are noted for resolution.
     fn copied_from(
         &mut self,
         index: usize,
@@ -285,36 +286,46 @@ impl<'a> Stages<'a> {
         trigger: Option<(Span, &str)>,
         is_named: &impl Fn(&str) -> bool,
         report: &mut Report,
-    ) -> Option<(usize, Span)> {
-        let Instruction::Copy(copy) = &located.instruction else { return None };
-        let from = copy.from.as_ref()?;
-        let span = trigger.map_or(from.span, |(span, _)| span);
+    ) -> Vec<(usize, Span)> {
+        if let Some((span, text)) = trigger {
+            report.enter_trigger(span, text);
+        }
+        let mut used = Vec::new();
+        for mut from in named_by(located) {
+            if let Some((span, _)) = trigger {
+                from.span = span;
+            }
+            used.extend(self.named(index, &from, is_named, report).map(|stage| (stage, from.span)));
+        }
+        report.leave_trigger();
+        used
+    }
+
+    fn named(
+        &mut self,
+        index: usize,
+        from: &Text,
+        is_named: &impl Fn(&str) -> bool,
+        report: &mut Report,
+    ) -> Option<usize> {
         if is_named(&from.value) {
             self.named_contexts.insert(from.value.clone());
         }
         match self.source(&from.value, index) {
-            Some(Reference::Stage(stage)) => return Some((stage, span)),
+            Some(Reference::Stage(stage)) => return Some(stage),
             Some(Reference::External(_)) => {}
             Some(Reference::Scratch) => {
-                if let Some((span, text)) = trigger {
-                    report.enter_trigger(span, text);
-                }
                 let message = "nothing can be copied from `scratch`: it is empty".to_owned();
-                report.error("CopyFromScratch", span, message, None);
-                report.leave_trigger();
+                report.error("CopyFromScratch", from.span, message, None);
             }
             None if as_number(&from.value).is_some() => {
-                if let Some((span, text)) = trigger {
-                    report.enter_trigger(span, text);
-                }
                 let message = format!("there is no stage number {}", from.value);
                 let hint = format!("stages are counted from 0; this file has {}", self.dockerfile.stages.len());
-                report.error("UnknownStageNumber", span, message, Some(hint));
-                report.leave_trigger();
+                report.error("UnknownStageNumber", from.span, message, Some(hint));
             }
             None => {
                 let platform = self.platform.clone();
-                self.intern(&from.value, &platform, span);
+                self.intern(&from.value, &platform, from.span);
             }
         }
         None
@@ -391,7 +402,7 @@ impl<'a> Stages<'a> {
             for trigger in &triggers {
                 let fired = Some((span, trigger.text.as_str()));
                 let found = self.copied_from(index, &trigger.instruction, fired, is_named, report);
-                more.extend(found.map(|(stage, _)| stage));
+                more.extend(found.iter().map(|(stage, _)| *stage));
                 if let Some(needed) = self.needed.get_mut(&index) {
                     needed.uses.extend(found);
                 }
@@ -458,6 +469,15 @@ impl<'a> Stages<'a> {
             let hint = format!("stage `{}` needs `{}` here", self.label(*stage), self.label(next));
             report.error("CircularStages", *span, message, Some(hint));
         }
+    }
+}
+
+/// What `COPY --from` or `RUN --mount=from=` name. None of them is ever expanded.
+fn named_by(located: &Located) -> Vec<Text> {
+    match &located.instruction {
+        Instruction::Copy(copy) => copy.from.iter().cloned().collect(),
+        Instruction::Run(run) => run.mounts.iter().filter_map(super::mounts::from).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -117,7 +117,7 @@ pub async fn solve<W: Worker, R: Reporter, A: Admission>(
     Ok(targets.iter().filter_map(|target| run.take(*target)).collect())
 }
 
-/// Digests of everything that is taken from build contexts, by vertex: an entry for each selection.
+/// Digests of everything that is taken from build contexts and from the network, by vertex: an entry for each selection or pin.
 async fn context_digests<W: Worker, R: Reporter, A: Admission>(
     ports: &Ports<'_, W, R, A>,
     reachable: &[VertexId],

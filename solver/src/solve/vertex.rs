@@ -66,12 +66,16 @@ impl<W: Worker, R: Reporter, A> Ports<'_, W, R, A> {
     }
 }
 
-/// Digests of what a vertex takes from contexts: they need no input.
+/// Digests of what a vertex takes from contexts and from the network: they need no input.
 pub(super) async fn context_digests<W: Worker, R: Reporter, A: Admission>(
     ports: &Ports<'_, W, R, A>,
     id: VertexId,
 ) -> Result<(VertexId, Vec<Option<[u8; 32]>>), SolveError<W::Error>> {
     let mut digests = Vec::new();
+    if let Some(source) = keys::pinned(&ports.graph.vertex(id).op) {
+        let pin = ports.worker.pin(id, source).await.map_err(|error| ports.digest_error(id, error))?;
+        digests.push(Some(pin));
+    }
     for selection in keys::selections(&ports.graph.vertex(id).op) {
         digests.push(match selection.from {
             CopyFrom::Input(_) => None,
@@ -96,6 +100,10 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
     let Work { id, definition, digests, inputs } = work;
     let vertex = ports.graph.vertex(id);
     let mut complete = Vec::with_capacity(digests.len());
+    let mut digests = digests.into_iter();
+    if keys::pinned(&vertex.op).is_some() {
+        complete.extend(digests.next().flatten());
+    }
     for (selection, digest) in keys::selections(&vertex.op).into_iter().zip(digests) {
         complete.push(match digest {
             Some(digest) => digest,

@@ -61,9 +61,17 @@ fn hint(error: &ExecuteError) -> Option<String> {
         ExecuteError::ExitStatus { code: 126, .. } => {
             Some("status 126 mostly means that a file is not executable".to_owned())
         }
+        ExecuteError::Io { source, .. } if is_full(source) => Some(FULL.to_owned()),
         ExecuteError::Network { .. } => Some("`--network host` uses the host's network".to_owned()),
         _ => None,
     }
+}
+
+/// What helps against a full disk.
+const FULL: &str = "`bld rmi` frees the space of images that are not needed any more; the next build goes on where this one stopped";
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// A lowering error as a finding, with what can be done about a missing image.
