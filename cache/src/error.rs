@@ -121,10 +121,12 @@ pub enum StoreError {
         source: serde_json::Error,
     },
     /// More than one image matches.
-    #[error("more than one image matches `{text}`")]
+    #[error("more than one image matches `{text}`: {}", candidates.join(", "))]
     Ambiguous {
         /// What was asked for.
         text: String,
+        /// The images, by ID and names.
+        candidates: Vec<String>,
     },
     /// A name cannot be that of a file in the store.
     #[error("`{name}` cannot be a file name here")]

@@ -7,12 +7,16 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use crate::compatible;
+use crate::compatible::CompatibleArgs;
+
 /// Builds container images from Dockerfiles. No daemon is needed.
 #[derive(Debug, Parser)]
-#[command(name = "bld", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 120)]
+#[command(name = "bld", version, propagate_version = true, max_term_width = 120)]
 pub(crate) struct Cli {
     /// Where images, layers and the cache live (0700). Default: /var/lib/bld as root, $XDG_DATA_HOME/bld otherwise
-    #[arg(long, global = true, env = "BLD_ROOT", value_name = "DIR")]
+    /// [env: BLD_ROOT]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -35,15 +39,23 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Show the steps an image was made in, newest first
     History(HistoryArgs),
+    /// Give an image further names
+    Tag(TagArgs),
     /// Remove images from the local store
     Rmi(RmiArgs),
+    /// Remove what nothing needs: images without a name, layers and blobs that no image and no cached result needs
+    Prune(PruneArgs),
+    /// Print the version
+    Version,
 }
 
 /// `bld build`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_field_names, reason = "fields are named like their flags")]
+#[command(after_help = compatible::HELP)]
+#[expect(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "fields are what the flags are")]
 pub(crate) struct BuildArgs {
-    /// The build context: a directory
+    /// The build context: a directory, `-` (an archive or a Dockerfile on stdin), a git repository, or the URL of an archive or a
+    /// Dockerfile
     #[arg(value_name = "CONTEXT")]
     pub(crate) context: PathBuf,
 
@@ -68,7 +80,7 @@ pub(crate) struct BuildArgs {
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub(crate) build_args: Vec<String>,
 
-    /// A further context: a directory, oci-layout://DIR[:tag], oci-archive:FILE, docker-archive:FILE or docker-image://REF
+    /// A further context: a directory, oci-layout://DIR[:tag], oci-archive:FILE, docker-archive:FILE, docker-image://REF, a git repository or a URL
     #[arg(long = "build-context", value_name = "NAME=SOURCE")]
     pub(crate) build_contexts: Vec<String>,
 
@@ -96,6 +108,19 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_enum, default_value_t = Network::Default)]
     pub(crate) network: Network,
 
+    /// A secret for `RUN --mount=type=secret`: from a file, or from a variable of the environment. Without src and env: the variable ID,
+    /// else the file ID
+    #[arg(long = "secret", value_name = "id=ID[,src=FILE|,env=NAME]")]
+    pub(crate) secrets: Vec<String>,
+
+    /// An ssh agent for `RUN --mount=type=ssh`: the socket of one, or private keys. Default: $SSH_AUTH_SOCK
+    #[arg(long = "ssh", value_name = "ID[=SOCKET|=KEY[,KEY]]")]
+    pub(crate) ssh: Vec<String>,
+
+    /// Allow what a RUN may not do by itself: network.host, security.insecure
+    #[arg(long = "allow", value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+
     /// An /etc/hosts line for RUN steps
     #[arg(long = "add-host", value_name = "NAME:IP")]
     pub(crate) add_hosts: Vec<String>,
@@ -112,13 +137,36 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
 
-    /// How progress is shown (on stderr)
-    #[arg(long, value_enum, env = "BLD_PROGRESS", default_value_t = Progress::Auto)]
-    pub(crate) progress: Progress,
+    /// How progress is shown (on stderr). Default: auto [env: BLD_PROGRESS]
+    #[arg(long, value_enum)]
+    pub(crate) progress: Option<Progress>,
 
     /// Print nothing but the digest; errors still appear
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Check the Dockerfile instead of building it; the same as --call=check
+    #[arg(long, conflicts_with = "call")]
+    pub(crate) check: bool,
+
+    /// What to do: build, check, outline, targets or subrequests.describe, with `,format=json` for JSON
+    #[arg(long, value_name = "METHOD[,format=json]")]
+    pub(crate) call: Option<String>,
+
+    /// Make errors of silent traps: undefined variables, unused build arguments, wildcards that match nothing, broken JSON arrays,
+    /// comments that became values
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    #[command(flatten)]
+    pub(crate) compatible: CompatibleArgs,
+}
+
+impl BuildArgs {
+    /// Whether anything is going to be built.
+    pub(crate) fn builds(&self) -> bool {
+        !self.check && self.call.as_deref().is_none_or(|call| call == "build")
+    }
 }
 
 /// `--network`.
@@ -176,6 +224,10 @@ pub(crate) struct LoadArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
 
+    /// Name the image so instead of as the archive says; it must hold one image
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: Option<String>,
+
     /// Print only the digests
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -231,4 +283,24 @@ pub(crate) struct RmiArgs {
     /// Remove an image that has several names, named by ID
     #[arg(short, long)]
     pub(crate) force: bool,
+}
+
+/// `bld tag`.
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// Name, ID or digest
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+
+    /// Its further names
+    #[arg(value_name = "NAME[:TAG]", required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+/// `bld prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Also everything cached: results of steps, cache mounts, logs. Only images with a name stay
+    #[arg(short, long)]
+    pub(crate) all: bool,
 }

@@ -12,9 +12,20 @@ use bld_oci::platform::Platform;
 
 use crate::error::CommandError;
 
+/// The command line, the program's name first.
+pub(crate) fn arguments() -> Vec<OsString> {
+    std::env::args_os().collect()
+}
+
 /// A variable's value, if it is set and UTF-8.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// A variable's bytes, if it is set.
+pub(crate) fn variable_bytes(name: &str) -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt as _;
+    std::env::var_os(name).map(OsString::into_vec)
 }
 
 /// The time.
@@ -42,6 +53,11 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     let current = std::env::current_dir()
         .map_err(|error| CommandError::failed(format!("cannot read the working directory: {error}")))?;
     Ok(current.join(path))
+}
+
+/// `BLD_ROOT`: where the store is, unless `--root` says otherwise.
+pub(crate) fn given_root() -> Option<PathBuf> {
+    std::env::var_os("BLD_ROOT").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Where the store is, unless `--root` or `BLD_ROOT` says otherwise.

@@ -67,16 +67,29 @@ impl CommandError {
         self
     }
 
+    /// The command failed, and the user was told why.
+    pub(crate) fn told() -> CommandError {
+        CommandError::failed("")
+    }
+
+    /// Whether the command line is wrong.
+    #[cfg(test)]
+    pub(crate) fn is_usage(&self) -> bool {
+        self.kind == Kind::Usage
+    }
+
+    /// What is printed.
+    pub(crate) fn to_text(&self) -> String {
+        let causes = self.causes.iter().map(|cause| format!("  because: {cause}"));
+        let hints = self.hints.iter().map(|hint| format!("hint: {hint}"));
+        let lines = std::iter::once(format!("error: {}", self.message)).chain(causes).chain(hints);
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Prints the error and answers the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if !self.message.is_empty() && self.kind != Kind::BrokenPipe {
-            write_line(&format!("error: {}", self.message));
-            for cause in &self.causes {
-                write_line(&format!("  because: {cause}"));
-            }
-            for hint in &self.hints {
-                write_line(&format!("hint: {hint}"));
-            }
+            write_line(&self.to_text());
         }
         ExitCode::from(match self.kind {
             Kind::Failed => 1,
@@ -89,13 +102,17 @@ impl CommandError {
 
 /// The chain of causes below `error`, outermost first.
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut causes = Vec::new();
+    let mut said = vec![error.to_string()];
     let mut next = error.source();
     while let Some(cause) = next {
-        causes.push(cause.to_string());
+        let text = cause.to_string();
+        // Wrappers often repeat what they wrap.
+        if said.iter().all(|said| !said.contains(&text)) {
+            said.push(text);
+        }
         next = cause.source();
     }
-    causes
+    said.split_off(1)
 }
 
 impl<E: Error + 'static> From<E> for CommandError {

@@ -4,19 +4,49 @@
 
 mod args;
 mod commands;
+mod compatible;
 mod environment;
 mod error;
 mod reference;
 mod ui;
+mod unsupported;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let arguments = environment::arguments();
+    let cli = match args::Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error, &arguments),
+    };
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }
+}
+
+/// Prints what clap has to say, help and version included, and answers the exit code.
+fn not_understood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if let Some(error) = unsupported::explain(error, typed_command(arguments)) {
+        return error.report();
+    }
+    // A closed stream must not turn help into a failure.
+    drop(error.print());
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The first word that is neither the program nor a flag nor the value of `--root`.
+fn typed_command(arguments: &[OsString]) -> Option<&str> {
+    let mut words = arguments.iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--root") => drop(words.next()),
+            Some(flag) if flag.starts_with('-') => {}
+            other => return other,
+        }
+    }
+    None
 }

@@ -2,12 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "tests run programs and look at their own environment")]
 
+mod attacks;
 mod cache;
+mod checks;
 mod concurrency;
 mod crash;
 mod conformance;
 mod examples;
 mod mistakes;
+mod mounts;
 mod outputs;
+mod rootless;
+mod sources;
 mod support;
 mod tidy;
+mod ux;

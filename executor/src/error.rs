@@ -10,6 +10,8 @@ use crate::copy::CopyError;
 use crate::layers::LayerError;
 use crate::passwd::PasswdError;
 use crate::sandbox::SandboxError;
+use crate::ssh::AgentError;
+use crate::sources::SourceError;
 use crate::view::ViewError;
 
 /// An operation failed.
@@ -32,6 +34,20 @@ pub enum ExecuteError {
         signal: i32,
         /// The kernel's memory killer did it.
         out_of_memory: bool,
+    },
+    /// A script's first line, or a program's header, names a file that is not there.
+    #[error("`{program}` exists, but its interpreter `{}` does not", interpreter.escape_debug())]
+    NoInterpreter {
+        /// The program.
+        program: String,
+        /// What should run it.
+        interpreter: String,
+    },
+    /// A shell is needed that the image does not have.
+    #[error("the image has no `{shell}`")]
+    NoShell {
+        /// Its path.
+        shell: String,
     },
     /// The step was stopped because the build was.
     #[error("canceled")]
@@ -65,6 +81,40 @@ pub enum ExecuteError {
         /// The path.
         path: ImagePath,
     },
+    /// A step needs a secret that nobody gave.
+    #[error("the secret `{id}` is required and was not given")]
+    SecretMissing {
+        /// Its name.
+        id: String,
+    },
+    /// A secret asked for as a variable holds what no variable can.
+    #[error("the secret `{id}` cannot be a variable: it is not text, or there is a NUL byte in it")]
+    SecretNotText {
+        /// Its name.
+        id: String,
+    },
+    /// A step left a secret in its layer.
+    #[error("secret \"{id}\" was copied into the layer: {path}")]
+    SecretInLayer {
+        /// The secret's name.
+        id: String,
+        /// Where it was found.
+        path: ImagePath,
+    },
+    /// A step needs an ssh agent that nobody gave.
+    #[error("the ssh agent `{id}` is required and was not given")]
+    AgentMissing {
+        /// Its name.
+        id: String,
+    },
+    /// What a mount should show is not there, or of the wrong kind.
+    #[error("cannot mount {path}: {reason}")]
+    MountSource {
+        /// The path in its tree.
+        path: ImagePath,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The operating system refused.
     #[error("cannot {verb} {}", path.display())]
     Io {
@@ -87,6 +137,12 @@ pub enum ExecuteError {
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// An ssh agent could not be forwarded.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// A source on the network could not be fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -96,4 +152,39 @@ pub enum ExecuteError {
     /// Work shared with another step failed there.
     #[error(transparent)]
     Shared(Arc<ExecuteError>),
+}
+
+impl ExecuteError {
+    /// The message where the command is shown already.
+    pub fn without_command(&self) -> String {
+        let whole = self.to_string();
+        match self {
+            ExecuteError::ExitStatus { command, .. } | ExecuteError::Killed { command, .. } => {
+                whole.strip_prefix(&format!("`{command}` ")).map_or_else(|| whole.clone(), str::to_owned)
+            }
+            _ => whole,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            ExecuteError::NoInterpreter { interpreter, .. } if interpreter.ends_with('\r') => {
+                "the file has Windows line ends"
+            }
+            ExecuteError::NoShell { .. } => "FROM scratch holds no shell: use COPY, or RUN [\"/prog\"]",
+            ExecuteError::ExitStatus { code: 137, .. } | ExecuteError::Killed { signal: 9, out_of_memory: false, .. } => {
+                "something was killed by SIGKILL (status 137), mostly because memory ran out: try fewer steps at once (`--jobs 1`)"
+            }
+            ExecuteError::Killed { out_of_memory: true, .. } => {
+                "give the build more memory, or let fewer steps run at once (`--jobs 1`)"
+            }
+            ExecuteError::Copy(error) => return error.hint(),
+            ExecuteError::Passwd(error) => return error.hint(),
+            ExecuteError::Source(error) => return error.hint(),
+            ExecuteError::Shared(error) => return error.hint(),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
 }

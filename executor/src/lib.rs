@@ -11,7 +11,10 @@ pub mod image;
 pub mod layers;
 pub mod output;
 pub mod passwd;
+pub mod secrets;
+pub mod ssh;
 pub mod sandbox;
+pub mod sources;
 pub mod view;
 pub mod worker;
 

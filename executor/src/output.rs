@@ -3,20 +3,28 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::path::PathBuf;
 
 use bld_cache::Store;
 use bld_oci::Timestamp;
 use bld_oci::archive::ArchiveBlob;
+use bld_oci::archive::ArchiveError;
 use bld_oci::archive::ArchiveImage;
 use bld_oci::archive::DockerImage;
 use bld_oci::archive::Opener;
 use bld_oci::image::Descriptor;
 use bld_oci::image::Image;
 use bld_oci::layer::LayerWriter;
+use bld_oci::layer::WriteError;
 use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
+use rustix::fs::AtFlags;
+use rustix::fs::CWD;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::layers::LayerError;
 use crate::layers::Note;
@@ -94,9 +102,24 @@ pub fn write_archive(
         };
         let blobs = image.layers.iter().chain([&image.config, &image.manifest]).map(open).collect();
         let mut file = std::io::BufWriter::with_capacity(1 << 20, file);
-        bld_oci::archive::write_archive(&mut file, &[archived], blobs).map_err(|error| failed(Box::new(error)))?;
+        bld_oci::archive::write_archive(&mut file, &[archived], blobs).map_err(|error| {
+            if matches!(&error, ArchiveError::Write { source: WriteError::Read { .. } }) {
+                quarantine_damaged(store, image);
+            }
+            failed(Box::new(error))
+        })?;
         file.flush().map_err(|source| OutputError::Io { verb: "write", path: path.to_owned(), source })
     })
+}
+
+/// Reads all blobs of an image, which takes the damaged ones out of the store: the next build makes them again.
+fn quarantine_damaged(store: &Store, image: &Image) {
+    for descriptor in image.layers.iter().chain([&image.config, &image.manifest]) {
+        if let Ok(mut blob) = store.blobs().open(&descriptor.digest) {
+            // What is wrong has been said already.
+            drop(std::io::copy(&mut blob, &mut std::io::sink()));
+        }
+    }
 }
 
 /// Writes the whole root file system as one tar.
@@ -124,6 +147,9 @@ pub fn write_rootfs_directory(
         .map_err(|source| OutputError::Rootfs { path: destination.to_owned(), source })
 }
 
+/// So many names are tried for a temporary file before its directory counts as unusable.
+const MAX_ATTEMPTS: u32 = 100;
+
 /// Hands `write` a file beside the destination and gives it the destination's name when all went well.
 fn with_file(
     destination: &Destination,
@@ -149,14 +175,58 @@ fn with_file(
         let mut file = File::options().write(true).open(path).map_err(io("open"))?;
         return write(&mut file, path);
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", rustix::process::getpid().as_raw_nonzero()));
-    let temporary = Temporary(path.with_file_name(name));
-    let mut file = File::create(&temporary.0).map_err(io("create"))?;
-    write(&mut file, path)?;
-    std::fs::rename(&temporary.0, path).map_err(io("rename a file to"))?;
-    std::mem::forget(temporary);
-    Ok(())
+    // Without a name until it is complete: whatever kills bld, nothing is left beside the destination.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)) {
+        Ok(nameless) => {
+            let mut file = File::from(nameless);
+            write(&mut file, path)?;
+            give_name(&file, path).map_err(io("give a name to"))
+        }
+        // A file system that knows no files without a name.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+            let (temporary, mut file) =
+                beside(path, |path| File::options().write(true).create_new(true).open(path)).map_err(io("create"))?;
+            write(&mut file, path)?;
+            std::fs::rename(&temporary.0, path).map_err(io("rename a file to"))?;
+            std::mem::forget(temporary);
+            Ok(())
+        }
+        Err(errno) => Err(io("create")(errno.into())),
+    }
+}
+
+/// Links a nameless file to `path`, in place of what is there.
+fn give_name(file: &File, path: &Path) -> std::io::Result<()> {
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |path: &Path| -> std::io::Result<()> {
+        Ok(rustix::fs::linkat(CWD, &nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    };
+    match link(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let (temporary, ()) = beside(path, link)?;
+            std::fs::rename(&temporary.0, path)?;
+            std::mem::forget(temporary);
+            Ok(())
+        }
+        linked => linked,
+    }
+}
+
+/// Makes something at a new name beside `path`. In a directory that others can write to, what lies at a name already may be a link of
+/// theirs: it is neither written through nor removed.
+fn beside<T>(path: &Path, make: impl Fn(&Path) -> std::io::Result<T>) -> std::io::Result<(Temporary, T)> {
+    let mut attempt = 0;
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.{attempt}.tmp", rustix::process::getpid().as_raw_nonzero()));
+        let temporary = path.with_file_name(name);
+        match make(&temporary) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && attempt < MAX_ATTEMPTS => attempt += 1,
+            made => return made.map(|made| (Temporary(temporary), made)),
+        }
+    }
 }
 
 /// A file that goes when it is not wanted any more.
@@ -165,6 +235,6 @@ struct Temporary(PathBuf);
 impl Drop for Temporary {
     fn drop(&mut self) {
         // Nobody is left to hear about it.
-        let _gone = std::fs::remove_file(&self.0);
+        std::fs::remove_file(&self.0).ok();
     }
 }

@@ -87,6 +87,11 @@ impl Platform {
         }
     }
 
+    /// Whether both operating system and architecture are among those that images are made for.
+    pub fn is_known(&self) -> bool {
+        KNOWN_OS.contains(&self.os.as_str()) && KNOWN_ARCHITECTURE.contains(&self.architecture.as_str())
+    }
+
     /// What can stand in for this platform, best first: itself, then older variants of the same architecture.
     pub fn preferences(&self) -> Vec<Platform> {
         let lowest = match self.architecture.as_str() {

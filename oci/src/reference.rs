@@ -93,6 +93,26 @@ pub enum ReferenceError {
     },
 }
 
+impl ReferenceError {
+    /// What is wrong, for a message that has named the reference already.
+    pub fn reason(&self) -> String {
+        match self {
+            ReferenceError::Empty => "it is empty".to_owned(),
+            ReferenceError::TooLong { limit, .. } => format!("it is too long, the limit is {limit} characters"),
+            ReferenceError::UpperCase { .. } => "it must be lower case".to_owned(),
+            ReferenceError::Identifier { .. } => "64 hex digits are an image id".to_owned(),
+            ReferenceError::Domain { domain, .. } => {
+                format!("`{domain}` is not a registry's host name with an optional port")
+            }
+            ReferenceError::Path { .. } => {
+                "components are lower-case letters and digits, separated by `.`, `_`, `__` or `-`".to_owned()
+            }
+            ReferenceError::Tag { .. } => self.to_string(),
+            ReferenceError::Digest { source, .. } => source.to_string(),
+        }
+    }
+}
+
 impl Reference {
     /// The registry: `docker.io`, `localhost:5000`.
     pub fn domain(&self) -> &str {

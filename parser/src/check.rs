@@ -10,6 +10,8 @@ use crate::ast::Dockerfile;
 use crate::ast::Text;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Severity;
+use crate::rules;
+use crate::rules::Kind;
 use crate::source::Span;
 use thiserror::Error;
 
@@ -69,8 +71,8 @@ impl CheckOptions {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             let value = value.trim();
             match key.trim() {
-                "skip" if part.contains('=') => options.skip = rules(value),
-                "experimental" if part.contains('=') => options.experimental = rules(value),
+                "skip" if part.contains('=') => options.skip = listed(value),
+                "experimental" if part.contains('=') => options.experimental = listed(value),
                 "error" if value.eq_ignore_ascii_case("true") => options.error = true,
                 "error" if value.eq_ignore_ascii_case("false") => options.error = false,
                 "error" => return Err(InvalidCheck::NotBoolean { value: value.to_owned() }),
@@ -79,9 +81,19 @@ impl CheckOptions {
         }
         Ok(options)
     }
+
+    /// Names in it that are no rule.
+    pub(crate) fn unknown_rules(&self) -> impl Iterator<Item = &str> {
+        let names = [&self.skip, &self.experimental].into_iter().flat_map(|rules| match rules {
+            Rules::All => &[][..],
+            Rules::Named(names) => names.as_slice(),
+        });
+        names.map(String::as_str).filter(|name| rules::find(name).is_none())
+    }
 }
 
-/// The findings a file wants to hear: errors always, warnings unless the file, its stage or its instruction skips them.
+/// The findings a file wants to hear: errors always, warnings unless the file, its stage or its instruction skips them,
+/// experimental ones only if the file asks for them.
 ///
 /// `override_options` stands in for the directive of the file if the user gave one.
 pub fn wanted(
@@ -95,25 +107,43 @@ pub fn wanted(
     diagnostics
         .into_iter()
         .filter(|diagnostic| {
-            let skipped = whole.is_some_and(|options| options.skip.contains(diagnostic.code))
-                || scopes.iter().any(|(span, skip)| holds(*span, diagnostic.span) && skip.contains(diagnostic.code));
-            diagnostic.severity == Severity::Error || !skipped
+            let code = diagnostic.code;
+            let of_scope =
+                || scopes.iter().filter(|(span, _)| holds(*span, diagnostic.span)).map(|(_, options)| options);
+            let all = || whole.into_iter().chain(of_scope());
+            let is_experimental = rules::find(code).is_some_and(|rule| rule.kind == Kind::Experimental);
+            let wanted = if is_experimental {
+                all().any(|options| options.experimental.contains(code))
+            } else {
+                !all().any(|options| options.skip.contains(code))
+            };
+            diagnostic.severity == Severity::Error || wanted
         })
         .collect()
 }
 
-fn rules(value: &str) -> Rules {
+fn listed(value: &str) -> Rules {
     let names: Vec<String> =
         value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     if names.iter().any(|name| name.eq_ignore_ascii_case("all")) { Rules::All } else { Rules::Named(names) }
 }
 
-/// The comments in front of instructions: where each holds and what it skips.
-fn scopes(dockerfile: &Dockerfile) -> Vec<(Span, Rules)> {
+/// Whether any warning that is left stops the build: `error=true`.
+pub fn is_fatal(dockerfile: &Dockerfile, override_options: Option<&CheckOptions>) -> bool {
+    let directive = || dockerfile.directives.check.as_ref().and_then(|text| CheckOptions::parse(&text.value).ok());
+    override_options.map_or_else(|| directive().is_some_and(|options| options.error), |options| options.error)
+}
+
+/// The comments in front of instructions: where each holds and what it says.
+fn scopes(dockerfile: &Dockerfile) -> Vec<(Span, CheckOptions)> {
     let mut scopes = Vec::new();
     let mut add = |check: Option<&Text>, span: Span| {
         if let Some(options) = check.and_then(|check| CheckOptions::parse(&check.value).ok()) {
-            scopes.push((span, options.skip));
+            // A comment in front describes what follows and is about it.
+            scopes.push((
+                Span { start: span.start.min(check.map_or(u32::MAX, |check| check.span.start)), ..span },
+                options,
+            ));
         }
     };
     for stage in &dockerfile.stages {
@@ -142,6 +172,8 @@ mod tests {
         assert_eq!(options.skip, Rules::Named(vec!["A".to_owned(), "B".to_owned()]));
         assert!(options.error && options.experimental == Rules::All);
         assert_eq!(CheckOptions::parse("").unwrap().skip, Rules::Named(Vec::new()));
+        let unknown: Vec<&str> = options.unknown_rules().collect();
+        assert_eq!(unknown, ["A", "B"]);
         for text in ["skip", "x=y", "error=maybe", "error", "all"] {
             assert!(CheckOptions::parse(text).is_err(), "{text}");
         }
@@ -166,5 +198,21 @@ mod tests {
         assert_eq!(codes(one, None), ["MaintainerDeprecated"]);
         let stage = "\n# check=skip=MaintainerDeprecated\nFROM a\nMAINTAINER b\nFROM c\nMAINTAINER d\n";
         assert_eq!(codes(stage, None), ["MaintainerDeprecated"]);
+    }
+
+    #[test]
+    fn experimental_rules_are_opt_in() {
+        let plain = "# something\nARG NAME\nFROM a\n";
+        assert_eq!(codes(plain, None), [""; 0]);
+        assert_eq!(codes(plain, Some("experimental=all")), ["InvalidDefinitionDescription"]);
+        assert_eq!(codes(plain, Some("skip=all;experimental=all")), ["InvalidDefinitionDescription"]);
+        let scoped = format!("\n# check=experimental=InvalidDefinitionDescription\n{plain}");
+        assert_eq!(codes(&scoped, None), [""; 0], "ARGs before FROM have no scope");
+    }
+
+    #[test]
+    fn names_that_are_no_rule() {
+        assert_eq!(codes("# check=skip=MaintainerDepricated\nFROM a\n", None), ["InvalidCheck"]);
+        assert_eq!(codes("FROM a\n# check=skip=Nonsense\nRUN b\n", None), ["InvalidCheck"]);
     }
 }

@@ -8,8 +8,10 @@
 use crate::ast::Directives;
 use crate::ast::Text;
 use crate::check::CheckOptions;
+use crate::rules::RULES;
 use crate::sink::Sink;
 use crate::source::Span;
+use crate::suggest::nearest;
 use nom::IResult;
 use nom::Parser;
 use nom::bytes::complete::take_while;
@@ -44,8 +46,9 @@ pub(crate) fn read(text: &str, start: usize, sink: &mut Sink) -> (Directives, us
         let repeated = match key.to_ascii_lowercase().as_str() {
             "syntax" => directives.syntax.replace(value).is_some(),
             "check" if !behind_shebang => {
-                if let Err(error) = CheckOptions::parse(&value.value) {
-                    sink.error("InvalidCheck", value.span, error.to_string(), CHECK_HINT);
+                match CheckOptions::parse(&value.value) {
+                    Ok(options) => report_unknown(&options, value.span, sink),
+                    Err(error) => sink.error("InvalidCheck", value.span, error.to_string(), CHECK_HINT),
                 }
                 directives.check.replace(value).is_some()
             }
@@ -75,6 +78,17 @@ pub(crate) fn read(text: &str, start: usize, sink: &mut Sink) -> (Directives, us
         position = next;
     }
     (directives, position)
+}
+
+/// A rule that does not exist is not skipped, whatever the comment says.
+pub(crate) fn report_unknown(options: &CheckOptions, span: Span, sink: &mut Sink) {
+    for name in options.unknown_rules() {
+        let hint = match nearest(name, RULES.iter().map(|rule| rule.name)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "docs/rules lists the checks there are".to_owned(),
+        };
+        sink.warning("InvalidCheck", span, format!("there is no check called `{name}`"), hint);
+    }
 }
 
 /// Key and value of a comment of the form `# key=value`, the value not empty.

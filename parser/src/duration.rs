@@ -20,11 +20,14 @@ pub(crate) enum DurationError {
     /// Not of the syntax above.
     #[error("not a duration")]
     Malformed,
+    /// A number and nothing else.
+    #[error("without a unit")]
+    NoUnit,
     /// Longer than 292 years.
-    #[error("too long")]
+    #[error("too long a duration")]
     TooLong,
     /// Less than nothing.
-    #[error("negative")]
+    #[error("a negative duration")]
     Negative,
 }
 
@@ -39,6 +42,9 @@ pub(crate) fn parse(text: &str) -> Result<u64, DurationError> {
     }
     if rest.is_empty() {
         return Err(DurationError::Malformed);
+    }
+    if rest.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(DurationError::NoUnit);
     }
     let mut total: u64 = 0;
     while !rest.is_empty() {
@@ -104,7 +110,7 @@ mod tests {
             ("-1s", Err(DurationError::Negative)),
             ("", Err(DurationError::Malformed)),
             ("+", Err(DurationError::Malformed)),
-            ("3", Err(DurationError::Malformed)),
+            ("3", Err(DurationError::NoUnit)),
             ("s", Err(DurationError::Malformed)),
             (".s", Err(DurationError::Malformed)),
             ("1 s", Err(DurationError::Malformed)),

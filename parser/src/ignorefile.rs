@@ -8,7 +8,6 @@
 //! last line that matches decides; a line with `!` takes back in.
 
 use crate::double_star::DoubleStar;
-use crate::glob::BadPattern;
 use crate::glob::literal;
 use std::collections::HashMap;
 use thiserror::Error;
@@ -55,13 +54,30 @@ pub enum IgnoreError {
         line: u32,
     },
     /// Not well formed.
-    #[error("line {line}: {source}")]
+    #[error("line {line}: malformed pattern `{text}`")]
     BadPattern {
         /// The line from 1.
         line: u32,
-        /// The pattern.
-        source: BadPattern,
+        /// The line as written, blanks around it removed.
+        text: String,
     },
+}
+
+impl IgnoreError {
+    /// The line from 1.
+    pub fn line(&self) -> u32 {
+        match self {
+            IgnoreError::EmptyException { line } | IgnoreError::BadPattern { line, .. } => *line,
+        }
+    }
+
+    /// What is wrong, without the line.
+    pub fn problem(&self) -> String {
+        match self {
+            IgnoreError::EmptyException { .. } => "`!` without a pattern".to_owned(),
+            IgnoreError::BadPattern { text, .. } => format!("malformed pattern `{text}`"),
+        }
+    }
 }
 
 /// The patterns of an ignore file.
@@ -132,6 +148,19 @@ impl Patterns {
         }
     }
 
+    /// The line that leaves nothing of a path and what is below it; an empty path is the root.
+    pub fn hidden_by(&self, path: &[u8]) -> Option<&Pattern> {
+        if path.is_empty() {
+            let everything = |pattern: &&Pattern| matches!(pattern.text.trim_matches('/'), "*" | "**");
+            let all = self.lines.iter().rfind(everything)?;
+            return (!self.lines.iter().any(|pattern| pattern.negated)).then_some(all);
+        }
+        match self.matches(path) {
+            Decision::Excluded(pattern) if !self.may_match_below(path) => Some(pattern),
+            _ => None,
+        }
+    }
+
     /// The last pattern that matches the path or a directory it is in.
     fn deciding(&self, path: &[u8]) -> Option<usize> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
@@ -154,9 +183,9 @@ impl Patterns {
             return Err(IgnoreError::EmptyException { line });
         }
         let pattern = clean(pattern);
-        let glob = DoubleStar::new(&pattern).map_err(|source| IgnoreError::BadPattern { line, source })?;
-        let index = self.lines.len();
         let text = String::from_utf8_lossy(written).into_owned();
+        let Ok(glob) = DoubleStar::new(&pattern) else { return Err(IgnoreError::BadPattern { line, text }) };
+        let index = self.lines.len();
         self.lines.push(Pattern { line, text, negated });
         if negated {
             self.exceptions.push((index, glob.clone()));

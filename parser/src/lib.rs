@@ -23,6 +23,7 @@ pub mod glob;
 pub mod ignorefile;
 pub mod mode;
 pub mod mount;
+pub mod rules;
 pub mod source;
 pub mod suggest;
 

@@ -59,6 +59,7 @@ fn read(bytes: &[u8], sink: &mut Sink) -> Option<Dockerfile> {
         return None;
     }
     check_line_lengths(bytes, sink);
+    check_nul(bytes, sink);
     let (text, invalid) = decode(bytes);
     let start = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let (directives, start) = directive::read(&text, start, sink);
@@ -132,12 +133,13 @@ impl Builder {
         self.any = true;
         let whole = Slice::whole(&line.joined);
         let Some(outcome) = instruction::parse(as_line(line, whole, escape), sink) else { return };
-        if let Some(check) = instruction::check_comment(&line.comments)
-            && let Err(error) = CheckOptions::parse(&check.value)
-        {
-            sink.warning("InvalidCheck", check.span, error.to_string(), directive::CHECK_HINT);
+        if let Some(check) = instruction::check_comment(&line.comments) {
+            match CheckOptions::parse(&check.value) {
+                Ok(options) => directive::report_unknown(&options, check.span, sink),
+                Err(error) => sink.warning("InvalidCheck", check.span, error.to_string(), directive::CHECK_HINT),
+            }
         }
-        self.linter.instruction(&outcome, sink);
+        self.linter.instruction(&outcome, whole, &line.comments, sink);
         let is_from = outcome.keyword.text().eq_ignore_ascii_case("FROM");
         self.in_stage |= is_from;
         let Outcome { keyword, statement: Some(statement), .. } = outcome else { return };
@@ -201,6 +203,13 @@ fn check_line_lengths(bytes: &[u8], sink: &mut Sink) {
             sink.error("LineTooLong", span, message, "split it with the escape character at the end of a line");
         }
         start += line.len() + 1;
+    }
+}
+
+/// No file name, argument or variable can hold a NUL: what stands behind one would silently be lost.
+fn check_nul(bytes: &[u8], sink: &mut Sink) {
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        sink.error("InvalidUtf8", Span::new(at, at + 1), "text has a NUL byte", "save the file as UTF-8 text");
     }
 }
 

@@ -9,6 +9,24 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near.min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
 }
 
+/// A hint that names the nearest candidate, if one is near enough.
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let others = candidates.into_iter().filter(|candidate| *candidate != name);
+    nearest(name, others).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// The file name nearest to `name`. An extension forgotten or invented differs little too.
+pub fn nearest_file<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let stem = |text: &str| text.rsplit_once('.').map_or(text, |(stem, _)| stem).to_lowercase();
+    let wanted = stem(name);
+    // A directory may hold any number of names.
+    let near = candidates.into_iter().take(10_000).filter_map(|candidate| {
+        let edits = if stem(candidate) == wanted { Some(1) } else { edits(name, candidate) };
+        Some((edits?, candidate))
+    });
+    near.min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
+}
+
 /// Whether one of two names may well be a slip for the other.
 pub fn is_near(name: &str, candidate: &str) -> bool {
     edits(name, candidate).is_some()
@@ -48,8 +66,10 @@ fn distance(left: &[char], right: &[char]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::did_you_mean;
     use super::is_near;
     use super::nearest;
+    use super::nearest_file;
 
     #[test]
     fn slips_are_recognised() {
@@ -59,6 +79,10 @@ mod tests {
         assert_eq!(nearest("entripoint", known), Some("ENTRYPOINT"));
         assert_eq!(nearest("FOOBAR", known), None);
         assert_eq!(nearest("", known), None);
+        assert_eq!(did_you_mean("BUILD", ["builder", "build"]), Some("did you mean `build`?".to_owned()));
+        assert_eq!(did_you_mean("same", ["same"]), None);
+        assert_eq!(nearest_file("app.conf", ["other", "app.cfg"]), Some("app.cfg"));
+        assert_eq!(nearest_file("mian.rs", ["main.rs", "lib.rs"]), Some("main.rs"));
         assert!(is_near("alpine:3.2", "alpine:3.20") && !is_near("alpine", "debian"));
     }
 }

@@ -57,7 +57,7 @@ pub struct Selection {
 pub fn selections(op: &Op) -> Vec<Selection> {
     match op {
         Op::Source(Source::Local { context }) => {
-            let everything = Selector { sources: vec!["/".to_owned()], exclude: Vec::new(), parents: false };
+            let everything = Selector { sources: vec!["/".to_owned()], exclude: Vec::new(), parents: false, tree: String::new() };
             vec![Selection { from: CopyFrom::Context(context.clone()), selector: everything }]
         }
         Op::File(FileOp { actions }) => actions
@@ -67,7 +67,32 @@ pub fn selections(op: &Op) -> Vec<Selection> {
                 FileAction::Mkfile(_) | FileAction::Mkdir(_) => None,
             })
             .collect(),
-        Op::Source(Source::Image { .. } | Source::Http(_) | Source::Git(_)) | Op::Exec(_) | Op::Merge => Vec::new(),
+        Op::Exec(exec) => exec.mounts.iter().filter_map(mounted).map(MountContent::selection).collect(),
+        Op::Source(Source::Image { .. } | Source::Http(_) | Source::Git(_)) | Op::Merge => Vec::new(),
+    }
+}
+
+/// The tree a mount shows, or begins with.
+fn mounted(mount: &ExecMount) -> Option<&MountContent> {
+    match mount {
+        ExecMount::Bind(bind) => Some(&bind.from),
+        ExecMount::Cache(cache) => cache.initial.as_ref(),
+        ExecMount::Tmpfs(_) | ExecMount::Secret(_) | ExecMount::Ssh(_) => None,
+    }
+}
+
+impl MountContent {
+    /// The same as a copy would ask for it: a path, never a pattern.
+    pub fn selection(&self) -> Selection {
+        let mut source = String::new();
+        for letter in self.source.to_string().chars() {
+            if matches!(letter, '*' | '?' | '[' | '\\') {
+                source.push('\\');
+            }
+            source.push(letter);
+        }
+        let selector = Selector { sources: vec![source], exclude: Vec::new(), parents: false, tree: String::new() };
+        Selection { from: self.from.clone(), selector }
     }
 }
 
@@ -182,12 +207,12 @@ fn hash_exec(exec: &Exec) -> KeyHasher {
 
 fn hash_mount(hasher: KeyHasher, mount: &ExecMount) -> KeyHasher {
     match mount {
-        // Which part of the tree it is does not matter: the digest says what is in it.
-        ExecMount::Bind(BindMount { target, from: _, read_write }) => {
-            path(hasher.text("mount", "bind"), "target", target).text("writable", flag(*read_write))
+        ExecMount::Bind(BindMount { target, from, read_write }) => {
+            let hasher = path(hasher.text("mount", "bind"), "target", target).text("writable", flag(*read_write));
+            content(hasher, Some(from))
         }
         ExecMount::Cache(CacheMount { target, id: _, sharing: _, initial, subpath, mode, uid, gid, read_only }) => {
-            let hasher = path(hasher.text("mount", "cache"), "target", target).text("begins", flag(initial.is_some()));
+            let hasher = content(path(hasher.text("mount", "cache"), "target", target), initial.as_ref());
             let hasher = path(hasher, "subpath", subpath).text("read-only", flag(*read_only));
             owned(hasher, *mode, *uid, *gid)
         }
@@ -207,6 +232,18 @@ fn hash_mount(hasher: KeyHasher, mount: &ExecMount) -> KeyHasher {
     }
 }
 
+fn content(hasher: KeyHasher, content: Option<&MountContent>) -> KeyHasher {
+    match content {
+        None => hasher.text("from", "nothing"),
+        // Which part of a context it is does not matter: the digest says what is in it.
+        Some(MountContent { from: CopyFrom::Context(_), source: _ }) => hasher.text("from", "context"),
+        // The definition key has no digest of an input's files.
+        Some(MountContent { from: CopyFrom::Input(index), source }) => {
+            path(hasher.text("from", &format!("input {}", index.0)), "source", source)
+        }
+    }
+}
+
 fn owned(hasher: KeyHasher, mode: u32, uid: u32, gid: u32) -> KeyHasher {
     hasher.text("mode", &format!("{mode:04o}")).text("owner", &format!("{uid}:{gid}"))
 }
@@ -214,7 +251,7 @@ fn owned(hasher: KeyHasher, mode: u32, uid: u32, gid: u32) -> KeyHasher {
 fn hash_action(hasher: KeyHasher, action: &FileAction) -> KeyHasher {
     match action {
         FileAction::Copy(CopyAction { from, selector, destination: place, owner: by, mode, unpack }) => {
-            let Selector { sources, exclude, parents } = selector;
+            let Selector { sources, exclude, parents, tree: _ } = selector;
             let hasher = hasher.text("action", "copy");
             let hasher = match from {
                 // Owners become 0:0, so a context and an input are not the same; which context does not matter.

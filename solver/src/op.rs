@@ -283,6 +283,8 @@ pub struct Selector {
     pub exclude: Vec<String>,
     /// `--parents`: keep the sources' parent directories, from the `/./` pivot if there is one.
     pub parents: bool,
+    /// What messages call the tree, empty for the main build context: stage `build`. Not in the key.
+    pub tree: String,
 }
 
 /// Where a copy goes.

@@ -50,7 +50,6 @@ pub struct GitSource {
 }
 
 /// A source on the network.
-#[expect(clippy::large_enum_variant, reason = "a build has a handful of them")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remote {
     /// A file.
@@ -119,17 +118,39 @@ pub enum RemoteError {
 impl RemoteError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            RemoteError::UnknownQuery { .. } => Some(
-                "known are ref, tag, branch, commit, checksum, subdir, submodules, keep-git-dir, mtime and fetch-by-commit"
-                    .to_owned(),
-            ),
-            _ => None,
-        }
+        let queries =
+            "known are ref, tag, branch, commit, checksum, subdir, submodules, keep-git-dir, mtime and fetch-by-commit";
+        matches!(self, RemoteError::UnknownQuery { .. }).then(|| queries.to_owned())
     }
 }
 
 impl Remote {
+    /// How it is shown among others that may come from the same place.
+    pub fn title(&self) -> String {
+        let mut title = self.shown();
+        match self {
+            Remote::Http(http) => {
+                if let Some(checksum) = &http.checksum {
+                    title = format!("{title} ({checksum})");
+                }
+            }
+            Remote::Git(git) => {
+                let remarks = [
+                    (git.keep_git_dir, "with .git"),
+                    (!git.submodules, "without submodules"),
+                    (!git.commit_time, "without its time"),
+                ];
+                for (_, remark) in remarks.iter().filter(|(applies, _)| *applies) {
+                    title = format!("{title} ({remark})");
+                }
+                if let Some(commit) = &git.checksum {
+                    title = format!("{title} ({commit})");
+                }
+            }
+        }
+        title
+    }
+
     /// Reads a source; `None` if it is not on the network.
     pub fn parse(text: &str) -> Result<Option<Remote>, RemoteError> {
         if is_git(text) {
@@ -186,16 +207,12 @@ impl RemoteUrl {
 
     /// The host, with its port if it has one.
     pub fn host(&self) -> &str {
-        match self.0.split_once("://") {
-            Some((_, rest)) => {
-                let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-                authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-            }
-            None => {
-                let before = self.0.split(':').next().unwrap_or_default();
-                before.rsplit_once('@').map_or(before, |(_, host)| host)
-            }
-        }
+        let authority = match self.0.split_once("://") {
+            Some((_, rest)) => rest.split(['/', '?', '#']).next(),
+            None => self.0.split(':').next(),
+        };
+        let authority = authority.unwrap_or_default();
+        authority.rsplit_once('@').map_or(authority, |(_, host)| host)
     }
 
     /// `user[:password]` of a URL with a scheme.
@@ -229,6 +246,16 @@ impl fmt::Debug for RemoteUrl {
 
 /// A source as written, without its secrets: what may be shown and remembered. Anything but a URL stays as it is.
 pub fn redacted(text: &str) -> String {
+    without_secrets(text, &|_| "xxxxx".to_owned())
+}
+
+/// The same, as long as it was: for what is shown with marks below it.
+pub fn masked(text: &str) -> String {
+    let words = text.split_inclusive(char::is_whitespace);
+    words.map(|word| without_secrets(word, &|secret| "x".repeat(secret.chars().count()))).collect()
+}
+
+fn without_secrets(text: &str, hide: &dyn Fn(&str) -> String) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (before, fragment) = rest.split_once('#').map_or((rest, None), |(before, after)| (before, Some(after)));
     let (address, query) = before.split_once('?').map_or((before, None), |(address, query)| (address, Some(query)));
@@ -236,13 +263,13 @@ pub fn redacted(text: &str) -> String {
     let authority = match authority.rsplit_once('@') {
         // A bare user name is no secret for ssh, and may well be a token elsewhere.
         Some((user, host)) if scheme == "ssh" && !user.contains(':') => format!("{user}@{host}"),
-        Some((_, host)) => format!("xxxxx@{host}"),
+        Some((user, host)) => format!("{}@{host}", hide(user)),
         None => authority.to_owned(),
     };
     let mut shown = format!("{scheme}://{authority}{path}");
     if let Some(query) = query {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((key, value)) if is_secret(key) && !value.is_empty() => format!("{key}=xxxxx"),
+            Some((key, value)) if is_secret(key) && !value.is_empty() => format!("{key}={}", hide(value)),
             _ => pair.to_owned(),
         });
         shown.push('?');
@@ -257,7 +284,9 @@ pub fn redacted(text: &str) -> String {
 
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["token", "sig", "secret", "passw", "credential", "auth", "key", "session", "jwt"].iter().any(|part| key.contains(part))
+    ["token", "sig", "secret", "passw", "credential", "auth", "key", "session", "jwt"]
+        .iter()
+        .any(|part| key.contains(part))
         && !matches!(key.as_str(), "keep-git-dir" | "author")
 }
 
@@ -272,7 +301,7 @@ fn is_git(text: &str) -> bool {
         || text.starts_with("ssh://")
         || text.starts_with("git@")
         || text.starts_with("github.com/")
-        || (address.ends_with(".git") && (is_http(text) || is_scp(address)))
+        || (address.strip_suffix(".git").is_some() && (is_http(text) || is_scp(address)))
 }
 
 /// `user@host:path`.
@@ -421,4 +450,51 @@ fn decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remote() {
+        for text in ["a.git", "dir/file", "./x@y:z", "file:///x.git", "ext::sh -c x.git", "oci-layout://x", "", "git"] {
+            assert_eq!(Remote::parse(text), Ok(None), "{text}");
+        }
+        let is_git = |text: &str| matches!(Remote::parse(text), Ok(Some(Remote::Git(_))));
+        for text in [
+            "https://h/x.git",
+            "HTTP://h/x.git#main",
+            "https://h/x.git?ref=a#",
+            "git@h:x",
+            "user@h:a/b.git",
+            "ssh://git@h:22/x",
+            "git://h/x",
+            "github.com/a/b",
+        ] {
+            assert!(is_git(text), "{text}");
+        }
+        for text in ["https://h/x.git.tgz", "http://h/x?y=.git", "https://h/"] {
+            assert!(matches!(Remote::parse(text), Ok(Some(Remote::Http(_)))), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (text, shown) in [
+            ("https://u:p@h/x", "https://xxxxx@h/x"),
+            ("https://token@h:8/x.git#main:p@q", "https://xxxxx@h:8/x.git#main:p@q"),
+            ("ssh://git@h/x", "ssh://git@h/x"),
+            ("ssh://git:p@h/x", "ssh://xxxxx@h/x"),
+            ("git@h:x", "git@h:x"),
+            ("https://h/x?a=1&X-Amz-Signature=s&b=2", "https://h/x?a=1&X-Amz-Signature=xxxxx&b=2"),
+            ("https://h/x.git?keep-git-dir=true", "https://h/x.git?keep-git-dir=true"),
+            ("https://h/@x", "https://h/@x"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(redacted(text), shown);
+            assert_eq!(format!("{:?}", RemoteUrl::new(text)), format!("RemoteUrl({shown})"));
+        }
+        assert_eq!(masked("ADD https://u:p@h/x /y"), "ADD https://xxx@h/x /y");
+    }
 }

@@ -68,6 +68,11 @@ pub trait SourceResolver: Send + Sync {
 
     /// Whether a named context of that name was given (it then wins over a stage of that name).
     fn is_named_context(&self, name: &str) -> bool;
+
+    /// Whether an error says that nothing of that name exists.
+    fn is_missing(&self, _error: &Self::Error) -> bool {
+        false
+    }
 }
 
 /// What a name stands for.
@@ -112,6 +117,13 @@ pub enum Event<'a> {
         stream: Stream,
         /// Bytes as they came, not necessarily whole lines.
         bytes: &'a [u8],
+    },
+    /// Something about it is likely a mistake. It may be said more than once.
+    Warning {
+        /// The check that found it.
+        code: &'static str,
+        /// What.
+        message: &'a str,
     },
     /// It ran to its end.
     Done,

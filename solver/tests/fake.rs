@@ -26,6 +26,7 @@ use bld_solver::op::CopyFrom;
 use bld_solver::op::Op;
 use bld_solver::op::Selector;
 use bld_solver::op::Source;
+use bld_solver::remote::Remote;
 use bld_solver::worker::Event;
 use bld_solver::worker::Reporter;
 use bld_solver::worker::Resolved;
@@ -51,6 +52,9 @@ pub(crate) struct FakeWorker {
     pub(crate) behaviours: Mutex<HashMap<String, Behaviour>>,
     /// Files of contexts, by path.
     pub(crate) context: Mutex<HashMap<String, String>>,
+    /// What remote sources stand for, by how they are shown; how they are shown by default.
+    pub(crate) remotes: Mutex<HashMap<String, String>>,
+    pins: Mutex<Vec<String>>,
     cache: Mutex<HashMap<CacheKey, Record>>,
     outputs: Mutex<HashMap<StateId, [u8; 32]>>,
     claims: Mutex<HashMap<CacheKey, Arc<tokio::sync::Mutex<()>>>>,
@@ -75,6 +79,13 @@ impl FakeWorker {
     /// Names of what was executed since the last call, sorted.
     pub(crate) fn executed(&self) -> Vec<String> {
         let mut names = std::mem::take(&mut *self.executed.lock().unwrap());
+        names.sort();
+        names
+    }
+
+    /// What was pinned since the last call, sorted.
+    pub(crate) fn pinned(&self) -> Vec<String> {
+        let mut names = std::mem::take(&mut *self.pins.lock().unwrap());
         names.sort();
         names
     }
@@ -133,6 +144,17 @@ impl Worker for FakeWorker {
         }
     }
 
+    async fn pin(&self, _id: VertexId, source: &Source) -> Result<[u8; 32], FakeError> {
+        let name = match source {
+            Source::Http(http) => http.url.to_string(),
+            Source::Git(git) => git.shown(),
+            other => return Err(FakeError(format!("{other:?} is not remote"))),
+        };
+        self.pins.lock().unwrap().push(name.clone());
+        let content = self.remotes.lock().unwrap().get(&name).cloned();
+        Ok(*Digest::of(content.unwrap_or(name).as_bytes()).as_bytes())
+    }
+
     async fn execute(&self, _id: VertexId, vertex: &Vertex, inputs: &[State]) -> Result<Record, FakeError> {
         {
             let mut running = self.running.lock().unwrap();
@@ -187,6 +209,7 @@ impl Reporter for FakeReporter {
             Event::Started => "started",
             Event::Cached => "cached",
             Event::Log { .. } => "log",
+            Event::Warning { .. } => "warning",
             Event::Done => "done",
             Event::Failed { .. } => "failed",
             Event::Canceled => "canceled",
@@ -212,7 +235,9 @@ impl SourceResolver for FakeResolver {
     async fn resolve(&self, name: &str, platform: &Platform) -> Result<Resolved, FakeError> {
         self.asked.lock().unwrap().push(name.to_owned());
         if self.contexts.contains(name) {
-            return Ok(Resolved::Context(name.to_owned()));
+            let remote = name.strip_prefix("remote-").map(|kind| format!("https://host.test/{name}.{kind}"));
+            let remote = remote.and_then(|url| Remote::parse(&url).ok().flatten());
+            return Ok(remote.map_or_else(|| Resolved::Context(name.to_owned()), Resolved::Remote));
         }
         let config = self.images.get(name).ok_or_else(|| FakeError("no such image".to_owned()))?;
         let mut config = config.clone();
@@ -227,6 +252,10 @@ impl SourceResolver for FakeResolver {
 
     fn is_named_context(&self, name: &str) -> bool {
         self.contexts.contains(name) || self.pinned.contains(name)
+    }
+
+    fn is_missing(&self, error: &FakeError) -> bool {
+        error.0 == "no such image"
     }
 }
 

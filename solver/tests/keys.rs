@@ -7,22 +7,32 @@ use bld_oci::ImagePath;
 use bld_oci::image::ImageLayer;
 use bld_oci::platform::Platform;
 use bld_solver::keys;
+use bld_solver::op::BindMount;
+use bld_solver::op::CacheMount;
 use bld_solver::op::CopyAction;
 use bld_solver::op::CopyFrom;
 use bld_solver::op::Destination;
 use bld_solver::op::Exec;
+use bld_solver::op::ExecMount;
 use bld_solver::op::FileAction;
 use bld_solver::op::FileOp;
 use bld_solver::op::InputIndex;
 use bld_solver::op::Mkdir;
 use bld_solver::op::Mkfile;
 use bld_solver::op::ModeChange;
+use bld_solver::op::MountContent;
 use bld_solver::op::NetworkMode;
 use bld_solver::op::Op;
 use bld_solver::op::Owner;
 use bld_solver::op::Script;
+use bld_solver::op::SecretMount;
+use bld_solver::op::SecurityMode;
 use bld_solver::op::Selector;
+use bld_solver::op::Sharing;
 use bld_solver::op::Source;
+use bld_solver::op::SshMount;
+use bld_solver::op::TmpfsMount;
+use bld_solver::remote::Remote;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -37,6 +47,8 @@ fn example_exec() -> Exec {
         cwd: ImagePath::new("/src"),
         user: "builder".to_owned(),
         network: NetworkMode::None,
+        security: SecurityMode::Sandbox,
+        mounts: Vec::new(),
         hostname: "buildkitsandbox".to_owned(),
         extra_hosts: vec![("db".to_owned(), "10.0.0.1".to_owned())],
         script: None,
@@ -52,11 +64,64 @@ fn example_copy(from: CopyFrom) -> CopyAction {
             sources: vec!["a".to_owned(), "b/*".to_owned()],
             exclude: vec!["*.md".to_owned()],
             parents: true,
+            tree: String::new(),
         },
         destination: Destination { path: ImagePath::new("/app"), is_directory: true },
         owner: Some(Owner { user: "1000".to_owned(), group: Some("staff".to_owned()) }),
         mode: Some(ModeChange::Symbolic("u=rwX".to_owned())),
         unpack: Some(false),
+    }
+}
+
+/// One of each.
+fn example_mounts() -> Vec<ExecMount> {
+    let at = |path: &str| ImagePath::new(path);
+    let content = |from, path: &str| MountContent { from, source: at(path) };
+    let context = CopyFrom::Context("context".to_owned());
+    vec![
+        ExecMount::Bind(BindMount { target: at("/src"), from: content(context, "/lib"), read_write: false }),
+        ExecMount::Bind(BindMount {
+            target: at("/tool"),
+            from: content(CopyFrom::Input(InputIndex(1)), "/usr"),
+            read_write: true,
+        }),
+        ExecMount::Cache(CacheMount {
+            target: at("/root/.cache"),
+            id: "go".to_owned(),
+            sharing: Sharing::Locked,
+            initial: None,
+            subpath: ImagePath::root(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            read_only: false,
+        }),
+        ExecMount::Tmpfs(TmpfsMount { target: at("/tmp"), size: Some(1 << 20) }),
+        ExecMount::Secret(SecretMount {
+            id: "token".to_owned(),
+            target: None,
+            env: Some("TOKEN".to_owned()),
+            required: true,
+            mode: 0o400,
+            uid: 0,
+            gid: 0,
+        }),
+        ExecMount::Ssh(SshMount {
+            id: "default".to_owned(),
+            target: at("/run/buildkit/ssh_agent.0"),
+            required: false,
+            mode: 0o600,
+            uid: 1000,
+            gid: 1000,
+        }),
+    ]
+}
+
+fn remote(url: &str) -> Op {
+    match Remote::parse(url) {
+        Ok(Some(Remote::Http(http))) => Op::Source(Source::Http(http)),
+        Ok(Some(Remote::Git(git))) => Op::Source(Source::Git(git)),
+        other => panic!("{url} is {other:?}"),
     }
 }
 
@@ -75,7 +140,11 @@ fn examples() -> Vec<(&'static str, Op, usize)> {
         ("image", Op::Source(Source::Image { layers: vec![layer("one"), layer("two")] }), 0),
         ("scratch", Op::Source(Source::Image { layers: Vec::new() }), 0),
         ("local", Op::Source(Source::Local { context: "src".to_owned() }), 0),
+        ("http", remote("https://user:password@host.test/a.txt?token=secret"), 0),
+        ("git", remote("https://user:password@host.test/a.git#main:sub"), 0),
         ("exec", Op::Exec(example_exec()), 1),
+        ("exec with mounts", Op::Exec(Exec { mounts: example_mounts(), ..example_exec() }), 2),
+        ("insecure exec", Op::Exec(Exec { security: SecurityMode::Insecure, ..example_exec() }), 1),
         ("exec with script", Op::Exec(Exec { script: Some(script), ..example_exec() }), 1),
         ("copy from context", file(FileAction::Copy(example_copy(CopyFrom::Context("context".to_owned())))), 1),
         ("copy from input", file(FileAction::Copy(example_copy(CopyFrom::Input(InputIndex(1))))), 2),
@@ -90,11 +159,11 @@ fn formats_are_what_they_were() {
     let (input, _) = keys::definition_key(&Op::Merge, &[], &[]);
     let mut text = String::new();
     for (name, op, inputs) in examples() {
-        let digests = vec![[7; 32]; keys::selections(&op).len()];
-        let known = keys::selections(&op)
-            .iter()
-            .map(|selection| matches!(selection.from, CopyFrom::Context(_)).then_some([7; 32]))
-            .collect::<Vec<_>>();
+        let pins = usize::from(keys::pinned(&op).is_some());
+        let digests = vec![[7; 32]; keys::selections(&op).len() + pins];
+        let taken = keys::selections(&op);
+        let taken = taken.iter().map(|selection| matches!(selection.from, CopyFrom::Context(_)).then_some([7; 32]));
+        let known = std::iter::repeat_n(Some([7; 32]), pins).chain(taken).collect::<Vec<_>>();
         for (by, (key, parts)) in [
             ("definition", keys::definition_key(&op, &vec![input; inputs], &known)),
             ("content", keys::content_key(&op, &vec![StateId::scratch(); inputs], &digests)),
@@ -116,6 +185,30 @@ fn an_input_that_is_only_copied_from_enters_by_its_files() {
     assert_eq!(key(one, one, [1; 32]), key(one, two, [1; 32]));
     assert_ne!(key(one, one, [1; 32]), key(one, one, [2; 32]));
     assert_ne!(key(one, one, [1; 32]), key(two, one, [1; 32]));
+}
+
+#[test]
+fn a_tree_that_is_only_mounted_enters_by_its_files() {
+    let mut exec = example_exec();
+    exec.mounts = example_mounts().drain(1..2).collect();
+    let op = Op::Exec(exec.clone());
+    let (one, two) = (StateId::scratch(), StateId::scratch().push(&[1; 32]));
+    let key = |base, from, digest| keys::content_key(&op, &[base, from], &[digest]).0;
+    assert_eq!(key(one, one, [1; 32]), key(one, two, [1; 32]));
+    assert_ne!(key(one, one, [1; 32]), key(one, one, [2; 32]));
+    assert_ne!(key(one, one, [1; 32]), key(two, one, [1; 32]));
+    // Before the input is known, another part of it is another step.
+    let input = keys::definition_key(&Op::Merge, &[], &[]).0;
+    let definition = |op: &Op| keys::definition_key(op, &[input, input], &[None]).0;
+    exec.mounts.iter_mut().for_each(changed_mount);
+    assert_ne!(definition(&op), definition(&Op::Exec(exec)));
+}
+
+#[test]
+fn a_mounted_path_is_no_pattern() {
+    let from = CopyFrom::Context("context".to_owned());
+    let content = MountContent { from, source: ImagePath::new("/a*[b]?\\c") };
+    assert_eq!(content.selection().selector.sources, ["/a\\*\\[b]\\?\\\\c"]);
 }
 
 #[test]
@@ -167,10 +260,12 @@ fn exec_op() -> impl Strategy<Value = Op> {
         architecture,
         variant,
     });
-    let first = (words(), pairs(), pairs(), path(), word(), network);
+    let security = select(vec![SecurityMode::Sandbox, SecurityMode::Insecure]);
+    let mounts = prop::sample::subsequence(example_mounts(), 0..=6);
+    let first = (words(), pairs(), pairs(), path(), word(), network, security, mounts);
     let second = (word(), pairs(), script, prop::option::of(0_u64..2), platform);
     (first, second).prop_map(
-        |((args, env, unkeyed_env, cwd, user, network), (hostname, extra_hosts, script, shm_size, platform))| {
+        |((args, env, unkeyed_env, cwd, user, network, security, mounts), (hostname, extra_hosts, script, shm_size, platform))| {
             Op::Exec(Exec {
                 args,
                 env,
@@ -178,6 +273,8 @@ fn exec_op() -> impl Strategy<Value = Op> {
                 cwd,
                 user,
                 network,
+                security,
+                mounts,
                 hostname,
                 extra_hosts,
                 script,
@@ -197,6 +294,7 @@ fn action() -> impl Strategy<Value = FileAction> {
         sources,
         exclude,
         parents,
+        tree: String::new(),
     });
     let copy = (from, selector, destination(), owner(), prop::option::of(mode()), prop::option::of(any::<bool>()))
         .prop_map(|(from, selector, destination, owner, mode, unpack)| {
@@ -230,6 +328,9 @@ fn meaning(op: &Op) -> Op {
             for (_, address) in &mut exec.extra_hosts {
                 address.clear();
             }
+            for mount in &mut exec.mounts {
+                forget(mount);
+            }
         }
         Op::Source(Source::Image { layers }) => {
             for ImageLayer { blob, .. } in layers {
@@ -244,9 +345,35 @@ fn meaning(op: &Op) -> Op {
                 }
             }
         }
-        Op::Merge => {}
+        Op::Source(Source::Http(_) | Source::Git(_)) | Op::Merge => {}
     }
     op
+}
+
+fn forget(mount: &mut ExecMount) {
+    let content = match mount {
+        ExecMount::Bind(bind) => Some(&mut bind.from),
+        ExecMount::Cache(cache) => {
+            cache.id.clear();
+            cache.sharing = Sharing::Shared;
+            cache.initial.as_mut()
+        }
+        ExecMount::Tmpfs(_) | ExecMount::Secret(_) | ExecMount::Ssh(_) => None,
+    };
+    if let Some(MountContent { from: CopyFrom::Context(name), source }) = content {
+        name.clear();
+        *source = ImagePath::root();
+    }
+}
+
+fn changed_mount(mount: &mut ExecMount) {
+    match mount {
+        ExecMount::Bind(bind) => bind.from.source = bind.from.source.join("x"),
+        ExecMount::Cache(cache) => cache.id.push('x'),
+        ExecMount::Tmpfs(tmpfs) => tmpfs.size = None,
+        ExecMount::Secret(secret) => secret.id.push('x'),
+        ExecMount::Ssh(ssh) => ssh.required = !ssh.required,
+    }
 }
 
 /// Changes one thing of an operation, sometimes one that does not matter.
@@ -263,6 +390,9 @@ fn changed(op: &Op, what: usize) -> Op {
             6 => exec.platform.variant = Some("v9".to_owned()),
             7 => exec.user.push('x'),
             8 => exec.cwd = exec.cwd.join("x"),
+            10 => exec.security = SecurityMode::Insecure,
+            11 => exec.mounts.first_mut().into_iter().for_each(changed_mount),
+            12 => exec.mounts.last_mut().into_iter().for_each(changed_mount),
             _ => {
                 if let Some((_, address)) = exec.extra_hosts.first_mut() {
                     address.push('x');
@@ -287,7 +417,7 @@ fn changed(op: &Op, what: usize) -> Op {
         },
         Op::Source(Source::Image { layers }) => layers.push(layer("x")),
         Op::Source(Source::Local { context }) => context.push('x'),
-        Op::Merge => {}
+        Op::Source(Source::Http(_) | Source::Git(_)) | Op::Merge => {}
     }
     op
 }
@@ -296,7 +426,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn equal_meaning_is_equal_key(one in op(), other in op(), what in 0_usize..10) {
+    fn equal_meaning_is_equal_key(one in op(), other in op(), what in 0_usize..13) {
         for other in [&other, &one, &changed(&one, what)] {
             let digests = |op: &Op| vec![[7; 32]; keys::selections(op).len()];
             let known = |op: &Op| digests(op).into_iter().map(Some).collect::<Vec<_>>();

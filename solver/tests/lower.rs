@@ -22,6 +22,7 @@ use bld_solver::op::ModeChange;
 use bld_solver::op::NetworkMode;
 use bld_solver::op::Op;
 use bld_solver::op::Owner;
+use bld_solver::op::SecurityMode;
 use bld_solver::op::Source;
 use bld_solver::solve::Jobs;
 use bld_solver::solve::solve;
@@ -109,11 +110,14 @@ fn request(text: &str) -> LowerRequest {
         platform: "linux/amd64".parse().unwrap(),
         build_platform: "linux/amd64".parse().unwrap(),
         source_date_epoch: None,
+        context_time: None,
+        ignore: None,
         labels: Vec::new(),
         no_cache: false,
         no_cache_filter: Vec::new(),
         network: NetworkMode::Default,
         allow_host_network: false,
+        allow_insecure: false,
         hostname: "buildkitsandbox".to_owned(),
         extra_hosts: Vec::new(),
         shm_size: None,
@@ -129,6 +133,7 @@ fn request(text: &str) -> LowerRequest {
             "label" => request.labels.push(pair()),
             "no-cache" => request.no_cache = value == "true",
             "no-cache-filter" => request.no_cache_filter.push(value.to_owned()),
+            "allow-insecure" => request.allow_insecure = value == "true",
             "allow-host-network" => request.allow_host_network = value == "true",
             "network" => request.network = if value == "none" { NetworkMode::None } else { NetworkMode::Host },
             "host" => request.extra_hosts.push(pair()),
@@ -194,7 +199,7 @@ fn resolver() -> FakeResolver {
     ];
     FakeResolver {
         images: images.into_iter().map(|(name, config)| (name.to_owned(), config)).collect(),
-        contexts: strings(&["files"]).into_iter().collect(),
+        contexts: strings(&["files", "remote-git", "remote-tgz"]).into_iter().collect(),
         pinned: strings(&["pinned"]).into_iter().collect(),
         ..FakeResolver::default()
     }
@@ -254,6 +259,16 @@ fn show_op(out: &mut String, op: &Op) {
     match op {
         Op::Source(Source::Image { layers }) => writeln!(out, "    image of {} layers", layers.len()).unwrap(),
         Op::Source(Source::Local { context }) => writeln!(out, "    local {context}").unwrap(),
+        Op::Source(Source::Http(http)) => {
+            let checksum = http.checksum.map(|digest| format!(", {digest}")).unwrap_or_default();
+            writeln!(out, "    http {} as {:?}{checksum}", http.url, http.name).unwrap();
+        }
+        Op::Source(Source::Git(git)) => {
+            let flags = [(git.submodules, ", submodules"), (git.keep_git_dir, ", .git"), (git.commit_time, ", commit time")];
+            let flags: String = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+            let (reference, checksum) = (git.reference.as_deref().unwrap_or("-"), git.checksum.as_deref().unwrap_or("-"));
+            writeln!(out, "    git {} {reference} {checksum} {:?}{flags}", git.remote, git.subdirectory).unwrap();
+        }
         Op::Merge => writeln!(out, "    merge").unwrap(),
         Op::Exec(exec) => show_exec(out, exec),
         Op::File(file) => {
@@ -265,7 +280,21 @@ fn show_op(out: &mut String, op: &Op) {
 }
 
 fn show_exec(out: &mut String, exec: &Exec) {
-    let Exec { args, env, unkeyed_env, cwd, user, network, hostname, extra_hosts, script, shm_size, platform } = exec;
+    let Exec {
+        args,
+        env,
+        unkeyed_env,
+        cwd,
+        user,
+        network,
+        security,
+        mounts,
+        hostname,
+        extra_hosts,
+        script,
+        shm_size,
+        platform,
+    } = exec;
     writeln!(out, "    exec {args:?}").unwrap();
     writeln!(out, "    env {:?}", env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
         .unwrap();
@@ -282,7 +311,14 @@ fn show_exec(out: &mut String, exec: &Exec) {
     if let Some(script) = script {
         write!(rest, ", script {} {:?}", script.path, script.body).unwrap();
     }
+    if *security == SecurityMode::Insecure {
+        rest.push_str(", insecure");
+    }
     writeln!(out, "    {rest}").unwrap();
+    for mount in mounts {
+        // The order of fields is that of the source.
+        writeln!(out, "    {mount:?}").unwrap();
+    }
 }
 
 fn show_action(out: &mut String, action: &FileAction) {

@@ -19,8 +19,10 @@ use bld_solver::op::FileOp;
 use bld_solver::op::InputIndex;
 use bld_solver::op::NetworkMode;
 use bld_solver::op::Op;
+use bld_solver::op::SecurityMode;
 use bld_solver::op::Selector;
 use bld_solver::op::Source;
+use bld_solver::remote::Remote;
 use bld_solver::solve::Admission;
 use bld_solver::solve::Jobs;
 use bld_solver::solve::SolveError;
@@ -99,6 +101,8 @@ fn exec(name: &str) -> Op {
         cwd: ImagePath::root(),
         user: String::new(),
         network: NetworkMode::Default,
+        security: SecurityMode::Sandbox,
+        mounts: Vec::new(),
         hostname: "h".to_owned(),
         extra_hosts: Vec::new(),
         script: None,
@@ -111,7 +115,7 @@ fn copy(source: &str, from: CopyFrom) -> Op {
     Op::File(FileOp {
         actions: vec![FileAction::Copy(CopyAction {
             from,
-            selector: Selector { sources: vec![source.to_owned()], exclude: Vec::new(), parents: false },
+            selector: Selector { sources: vec![source.to_owned()], exclude: Vec::new(), parents: false, tree: String::new() },
             destination: Destination { path: ImagePath::root(), is_directory: true },
             owner: None,
             mode: None,
@@ -479,4 +483,33 @@ async fn the_caller_decides_when_a_step_begins() {
     solve(&build.graph, &[second, first], &build.worker, &build.reporter, &admission).await.unwrap();
     let started: Vec<_> = build.reporter.events().into_iter().filter(|(_, kind)| *kind == "started").collect();
     assert_eq!(started, [(0, "started"), (2, "started"), (1, "started")]);
+}
+
+#[tokio::test]
+async fn a_remote_source_is_pinned_once_and_decides_everything_below_it() {
+    let remote = || match Remote::parse("https://user:password@host.test/a").unwrap() {
+        Some(Remote::Http(http)) => Op::Source(Source::Http(http)),
+        other => panic!("{other:?}"),
+    };
+    let graph = |mut build: Build| {
+        let (base, fetched) = (build.base("base"), build.vertex("fetch", remote(), &[]));
+        let copied = build.copy("a", CopyFrom::Input(InputIndex(1)), &[base, fetched]);
+        let target = build.exec("run", &[copied]);
+        (build, target)
+    };
+    let (build, target) = graph(Build::default());
+    build.solve(&[target]).await.unwrap();
+    assert_eq!(build.worker.executed(), ["a", "base", "fetch", "run"]);
+    assert_eq!(build.worker.pinned(), ["https://xxxxx@host.test/a"]);
+
+    let (build, target) = graph(build.again());
+    build.solve(&[target]).await.unwrap();
+    assert_eq!(build.worker.executed(), NOTHING);
+    assert_eq!(build.worker.pinned().len(), 1);
+
+    // Another pin, the same files: the cutoff comes at the copy.
+    build.worker.remotes.lock().unwrap().insert("https://xxxxx@host.test/a".to_owned(), "new".to_owned());
+    let (build, target) = graph(build.again());
+    build.solve(&[target]).await.unwrap();
+    assert_eq!(build.worker.executed(), ["fetch"]);
 }

@@ -17,7 +17,7 @@ use crate::store::file;
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Store {
@@ -39,7 +39,7 @@ impl Store {
             let file = file::open_lock(&path)?;
             file::lock(&file, &path, FlockOperation::LockExclusive)?;
             if file::is_at(&file, &path)? {
-                return Ok(Claim { path, _file: file });
+                return Ok(Claim { path, file });
             }
         }
     }
@@ -53,7 +53,21 @@ impl Store {
                 return Ok(None);
             }
             if file::is_at(&file, &path)? {
-                return Ok(Some(Claim { path, _file: file }));
+                return Ok(Some(Claim { path, file }));
+            }
+        }
+    }
+
+    /// Takes a name together with any number of others, unless somebody has it alone.
+    pub fn try_share_name(&self, name: &str) -> Result<Option<Claim>, StoreError> {
+        let path = self.claim_path(name)?;
+        loop {
+            let file = file::open_lock(&path)?;
+            if !file::try_share(&file, &path)? {
+                return Ok(None);
+            }
+            if file::is_at(&file, &path)? {
+                return Ok(Some(Claim { path, file }));
             }
         }
     }
@@ -66,7 +80,9 @@ impl Store {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // While still locked. If it fails, an empty file stays.
-        file::remove_file(&self.path).ok();
+        // While nobody else can hold it, so that all who have it have the same file. If it fails, an empty file stays.
+        if file::try_lock(&self.file, &self.path).is_ok_and(|alone| alone) {
+            file::remove_file(&self.path).ok();
+        }
     }
 }

@@ -63,8 +63,17 @@ pub(crate) fn lock(file: &File, path: &Path, operation: FlockOperation) -> Resul
 
 /// Takes an exclusive lock unless somebody else holds it.
 pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool, StoreError> {
+    try_to(file, path, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Takes a shared lock unless somebody else holds an exclusive one.
+pub(crate) fn try_share(file: &File, path: &Path) -> Result<bool, StoreError> {
+    try_to(file, path, FlockOperation::NonBlockingLockShared)
+}
+
+fn try_to(file: &File, path: &Path, operation: FlockOperation) -> Result<bool, StoreError> {
     loop {
-        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(file, operation) {
             Ok(()) => return Ok(true),
             Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(Errno::INTR) => {}

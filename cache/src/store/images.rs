@@ -42,7 +42,7 @@ pub struct Images<'a> {
 pub struct ImageDetails {
     /// The digest of its configuration: docker's image ID. `None` for an index of several images.
     pub config: Option<Digest>,
-    /// The bytes of its configuration and its layers as stored.
+    /// The bytes of its files, if they were ever noted; else those of its configuration and its layers as stored.
     pub size: u64,
     /// When it was made, RFC 3339.
     pub created: Option<String>,
@@ -138,20 +138,31 @@ impl<'a> Images<'a> {
             return Ok(None);
         }
         let digits = digits.to_ascii_lowercase();
-        let mut found: Option<Descriptor> = None;
-        for (_, descriptor) in list {
+        let mut found: Vec<(String, Vec<String>, Descriptor)> = Vec::new();
+        for (name, descriptor) in list {
             let config = self.details(&descriptor).ok().and_then(|details| details.config);
             let matches = descriptor.digest.hex().starts_with(&digits)
                 || config.is_some_and(|config| config.hex().starts_with(&digits));
             if !matches {
                 continue;
             }
-            if found.as_ref().is_some_and(|other| other.digest != descriptor.digest) {
-                return Err(StoreError::Ambiguous { text: text.to_owned() });
+            let at = found.iter().position(|(_, _, other)| other.digest == descriptor.digest).unwrap_or(found.len());
+            if at == found.len() {
+                // What is shown must be told apart by whoever types it again.
+                let id = config.filter(|config| config.hex().starts_with(&digits)).unwrap_or(descriptor.digest);
+                let shown = id.hex().chars().take((digits.len() + 4).max(12)).collect();
+                found.push((shown, Vec::new(), descriptor));
             }
-            found = Some(descriptor);
+            found[at].1.extend(name);
         }
-        Ok(found)
+        if found.len() > 1 {
+            let candidates = found.into_iter().map(|(id, names, _)| match names.as_slice() {
+                [] => id,
+                names => format!("{id} ({})", names.join(", ")),
+            });
+            return Err(StoreError::Ambiguous { text: text.to_owned(), candidates: candidates.collect() });
+        }
+        Ok(found.pop().map(|(_, _, descriptor)| descriptor))
     }
 
     /// What lists show of an image; read once, then remembered.
@@ -185,6 +196,16 @@ impl<'a> Images<'a> {
         // A disk may be full: then it is read again the next time.
         noted.ok();
         Ok(details)
+    }
+
+    /// Notes the bytes of an image's files, once they are known, for as long as it is on the list.
+    pub fn note_size(self, manifest: &Descriptor, size: u64) -> Result<(), StoreError> {
+        self.store.database().write(|connection| {
+            connection
+                .prepare_cached("UPDATE images SET size = ?2 WHERE manifest = ?1")?
+                .execute(params![manifest.digest.as_bytes(), signed(size)])
+                .map(|_| ())
+        })
     }
 
     /// The list's bytes, to be kept once everything before is on disk.

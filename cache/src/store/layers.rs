@@ -147,6 +147,17 @@ impl<'a> Layers<'a> {
         Ok(id)
     }
 
+    /// Forgets the blobs that images brought for a layer, because none of them holds it. The next image that has the layer brings its own.
+    pub fn forget_image_blobs(self, id: LayerId) -> Result<(), StoreError> {
+        self.store.shared.layers.clear();
+        self.store.database().write(|connection| {
+            connection
+                .prepare_cached("DELETE FROM layer_blobs WHERE layer = ?1 AND NOT local")?
+                .execute([id.as_bytes()])
+                .map(|_| ())
+        })
+    }
+
     /// Gives a layer its unpacked directory. If it got one meanwhile, that one stays.
     pub fn attach_directory(self, id: LayerId, active: ActiveLayer, tree: &Tree) -> Result<(), StoreError> {
         if self.row(id)?.is_none() {

@@ -12,6 +12,7 @@
 //!   stat/<id>           stat caches
 //!   logs/<build>/<step> output of steps
 //!   mounts/             cache mounts
+//!   git/                shallow copies of remote repositories, host keys of ssh servers
 //!   tmp/<process>/      what a process is making; its `lock` is held while the process lives
 //!   trash/ quarantine/  on the way out; found corrupt
 //!   locks/ leases/      flocks; what running builds rely on

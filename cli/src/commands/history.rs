@@ -19,11 +19,13 @@ use crate::ui::table;
 const SHOWN: usize = 45;
 
 pub(super) fn run(session: &Session, args: &HistoryArgs) -> Result<(), CommandError> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let platform = environment::host_platform();
     let (image, _) = local::find_any(&store, &args.image, &platform).map_err(|error| image_error(&error))?;
     let now = environment::now().seconds;
     let mut rows = Vec::new();
+    let sizes = local::layer_sizes(&store, &image.config).map_err(|error| image_error(&error))?;
+    let mut sizes = sizes.into_iter();
     for step in steps(&image.config, &image.manifest)? {
         let text = |field: &str| step.history.get(field).and_then(|value| value.as_str()).unwrap_or_default();
         let created = text("created")
@@ -35,7 +37,7 @@ pub(super) fn run(session: &Session, args: &HistoryArgs) -> Result<(), CommandEr
         } else {
             command.chars().take(SHOWN - 1).chain(['…']).collect()
         };
-        let size = step.layer.as_ref().map_or(0, |layer| layer.blob.size);
+        let size = step.layer.as_ref().map_or(0, |layer| sizes.next().flatten().unwrap_or(layer.blob.size));
         rows.push(vec!["<missing>".to_owned(), created, command, human_size(size), sanitize(text("comment"))]);
     }
     rows.reverse();

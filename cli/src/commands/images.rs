@@ -1,10 +1,12 @@
 //! `bld images`: what the local store holds, in docker's columns, newest first.
 
 use bld_cache::Store;
+use bld_executor::image::local;
 use bld_oci::image::Descriptor;
 use jiff::Timestamp;
 
 use super::Session;
+use super::image_error;
 use super::print;
 use crate::args::ImagesArgs;
 use crate::environment;
@@ -14,7 +16,7 @@ use crate::ui::human_size;
 use crate::ui::table;
 
 pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandError> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let mut rows = Vec::new();
     for (name, descriptor) in store.images().list()? {
         if args.name.as_deref().is_none_or(|wanted| matches(name.as_deref(), wanted)) {
@@ -59,7 +61,8 @@ fn row(
     if args.digests {
         cells.push(descriptor.digest.to_string());
     }
-    cells.extend([id, age, human_size(details.size)]);
+    let size = local::size(store, descriptor, &environment::host_platform()).map_err(|error| image_error(&error))?;
+    cells.extend([id, age, human_size(size)]);
     Ok((seconds, cells))
 }
 

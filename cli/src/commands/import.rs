@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use bld_executor::image::STDIN;
 use bld_executor::image::import::ImportOptions;
 use bld_executor::image::import::import;
 use bld_executor::image::sources::ImageSources;
@@ -47,6 +48,7 @@ pub(super) fn run(session: &Session, args: &ImportArgs) -> Result<(), CommandErr
         config,
         comment: args.message.clone().unwrap_or_else(|| format!("Imported from {file_name}")),
         now: environment::now(),
+        path: if args.file == Path::new("-") { STDIN.into() } else { args.file.clone() },
         epoch: environment::source_date_epoch()?.map(Timestamp::from_seconds),
     };
     let layers = Layers::new(store.clone(), layer_mode(session.identity));

@@ -13,7 +13,7 @@ use crate::environment;
 use crate::error::CommandError;
 
 pub(super) fn run(session: &Session, args: &InspectArgs) -> Result<(), CommandError> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let images = args.images.iter().map(|text| inspect(&store, text)).collect::<Result<Vec<_>, _>>()?;
     let text = serde_json::to_string_pretty(&images)?;
     print(&format!("{text}\n"))
@@ -34,7 +34,7 @@ fn inspect(store: &Store, text: &str) -> Result<Value, CommandError> {
         format!("{repository}@{}", image.descriptor.digest)
     });
     let config = &image.config;
-    let details = store.images().details(&image.descriptor)?;
+    let size = local::size(store, &image.descriptor, &platform).map_err(|error| image_error(&error))?;
     Ok(json!({
         "Id": image.manifest.config.digest,
         "RepoTags": names.iter().map(|name| crate::reference::familiar(name)).collect::<Vec<_>>(),
@@ -46,7 +46,7 @@ fn inspect(store: &Store, text: &str) -> Result<Value, CommandError> {
         "Architecture": config.architecture,
         "Variant": config.variant,
         "Os": config.os,
-        "Size": details.size,
+        "Size": size,
         "RootFS": {
             "Type": "layers",
             "Layers": config.diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -1,9 +1,11 @@
 //! `bld load`: images out of an archive.
 
 use std::fs::File;
+use std::io::IsTerminal as _;
 use std::io::Read;
 use std::path::Path;
 
+use bld_executor::image::STDIN;
 use bld_executor::image::archive;
 
 use super::Session;
@@ -19,13 +21,29 @@ pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError
                 .map_err(|error| CommandError::failed(format!("cannot open {}: {error}", path.display())))?;
             (Box::new(file), path)
         }
-        _ => (Box::new(std::io::stdin().lock()), Path::new("on standard input")),
+        None if args.name.as_deref().is_some_and(is_file_name) => {
+            let file = args.name.as_deref().unwrap_or_default();
+            return Err(CommandError::usage(format!("`{file}` is a file: use `-i {file}`"))
+                .hint(format!("bld load -i {file}")));
+        }
+        None if std::io::stdin().is_terminal() => {
+            return Err(CommandError::usage("standard input is a terminal: name the archive with `-i FILE`"));
+        }
+        _ => (Box::new(std::io::stdin().lock()), Path::new(STDIN)),
     };
+    let name = args.name.as_deref().map(crate::reference::parse).transpose()?;
     let store = session.open_store()?;
     let _lease = store.lease()?;
-    let images = archive::load(&store, reader, path).map_err(|error| image_error(&error))?;
+    let mut images = archive::load(&store, reader, path).map_err(|error| image_error(&error))?;
     if images.is_empty() {
         return Err(CommandError::failed(format!("{} holds no image", path.display())));
+    }
+    if let Some(name) = name {
+        let [image] = images.as_mut_slice() else {
+            return Err(CommandError::failed(format!("{} holds {} images, not one to be named", path.display(), images.len()))
+                .hint("load it without a name and use `bld tag`"));
+        };
+        image.names = vec![name.to_string()];
     }
     let mut out = String::new();
     for image in &images {
@@ -49,4 +67,10 @@ pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError
         }
     }
     print(&out)
+}
+
+/// Whether what stands where a name should is an archive: one that is there, or called like one.
+fn is_file_name(text: &str) -> bool {
+    let endings = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".oci"];
+    Path::new(text).is_file() || endings.iter().any(|ending| text.ends_with(ending))
 }

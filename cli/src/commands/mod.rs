@@ -7,7 +7,9 @@ mod import;
 mod inspect;
 mod load;
 mod outputs;
+mod prune;
 mod rmi;
+mod tag;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -26,6 +28,8 @@ use crate::ui::plain::write_line;
 #[derive(Debug)]
 struct Session {
     root: PathBuf,
+    /// Nobody chose the store: it may well not be there yet.
+    is_default: bool,
     identity: Identity,
 }
 
@@ -36,23 +40,43 @@ impl Session {
             error.hint("--root DIR or BLD_ROOT chooses another store")
         })
     }
+
+    /// For commands that have nothing to do in a new store: one that was chosen must be there.
+    fn open_existing_store(&self) -> Result<Store, CommandError> {
+        if !self.is_default && !self.root.join("format").exists() {
+            return Err(CommandError::failed(format!("there is no store in {}", self.root.display()))
+                .hint("`bld build`, `bld import` and `bld load` make one"));
+        }
+        self.open_store()
+    }
 }
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<(), CommandError> {
+    if matches!(cli.command, Command::Version) {
+        return print(&format!("bld {}\n", env!("CARGO_PKG_VERSION")));
+    }
     let is_root = rustix::process::geteuid().is_root();
-    let root = match &cli.root {
+    let given = cli.root.clone().or_else(environment::given_root);
+    let root = match &given {
         Some(root) => environment::absolute(root)?,
         None => environment::default_root(is_root)?,
     };
+    if root.exists() && !root.is_dir() {
+        let shown = given.as_ref().unwrap_or(&root).display();
+        return Err(match &cli.root {
+            Some(_) => CommandError::usage(format!("`--root {shown}` is not a directory")),
+            None => CommandError::failed(format!("the store {shown} is not a directory")),
+        });
+    }
     // Before any thread exists: an ordinary user becomes root of a user namespace, where layers can be written and deleted.
     let entered = userns::enter().map_err(|error| CommandError::from_error(&error))?;
     if let Some(shortfall) = &entered.shortfall
-        && matches!(cli.command, Command::Build(_))
+        && matches!(&cli.command, Command::Build(args) if args.builds())
     {
         write_line(&format!("note: files can have one owner only: {shortfall}"));
     }
-    let session = Session { root, identity: entered.identity };
+    let session = Session { root, is_default: given.is_none(), identity: entered.identity };
     match cli.command {
         Command::Build(args) => build::run(&session, &args),
         Command::Import(args) => import::run(&session, &args),
@@ -60,7 +84,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Images(args) => images::run(&session, &args),
         Command::Inspect(args) => inspect::run(&session, &args),
         Command::History(args) => history::run(&session, &args),
+        Command::Tag(args) => tag::run(&session, &args),
         Command::Rmi(args) => rmi::run(&session, &args),
+        Command::Prune(args) => prune::run(&session, &args),
+        // Answered above: it needs no store.
+        Command::Version => Ok(()),
     }
 }
 

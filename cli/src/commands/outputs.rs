@@ -40,6 +40,19 @@ impl Output {
         matches!(&self.kind, OutputKind::Archive(Destination::Stdout) | OutputKind::RootfsTar(Destination::Stdout))
     }
 
+    /// Where on disk it goes, and whether that is a file.
+    fn path(&self) -> Option<(&Path, bool)> {
+        match &self.kind {
+            OutputKind::Archive(Destination::File(path)) | OutputKind::RootfsTar(Destination::File(path)) => {
+                Some((path, true))
+            }
+            OutputKind::RootfsDirectory(path) => Some((path, false)),
+            OutputKind::Archive(Destination::Stdout) | OutputKind::RootfsTar(Destination::Stdout) | OutputKind::Store => {
+                None
+            }
+        }
+    }
+
     /// Reads a value.
     pub(crate) fn parse(text: &str) -> Result<Output, CommandError> {
         let refuse = |reason: String| CommandError::usage(format!("`--output {text}`: {reason}"));
@@ -121,6 +134,40 @@ impl Output {
         };
         Ok(Output { kind, ..self })
     }
+}
+
+/// Finds what would keep the results from being written before anything runs. Paths are absolute.
+pub(crate) fn check(outputs: &[Output], iidfile: Option<&Path>, terminal: bool) -> Result<(), CommandError> {
+    if terminal && outputs.iter().any(Output::is_stdout) {
+        return Err(CommandError::usage("`dest=-` is a terminal: redirect it or name a file"));
+    }
+    if outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
+        return Err(CommandError::usage("only one output can go to standard output"));
+    }
+    let mut taken: Vec<&Path> = Vec::new();
+    for (path, is_file) in outputs.iter().filter_map(Output::path).chain(iidfile.map(|path| (path, true))) {
+        let shown = path.display();
+        if taken.contains(&path) {
+            return Err(CommandError::usage(format!("two outputs go to {shown}")));
+        }
+        taken.push(path);
+        if !is_file {
+            // A directory is made with all that leads to it.
+            let there = path.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
+            if let Some(other) = there.filter(|there| !there.is_dir()) {
+                return Err(CommandError::failed(format!("cannot write to {shown}: {} is not a directory", other.display())));
+            }
+            continue;
+        }
+        if path.is_dir() {
+            return Err(CommandError::failed(format!("cannot write {shown}: it is a directory"))
+                .hint("name a file in it; `type=local` writes a directory"));
+        }
+        if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
+            return Err(CommandError::failed(format!("cannot write {shown}: there is no directory {}", parent.display())));
+        }
+    }
+    Ok(())
 }
 
 /// The fields of one CSV record (RFC 4180); `None` if a quote is not closed.

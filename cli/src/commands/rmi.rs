@@ -1,23 +1,35 @@
 //! `bld rmi`: takes names away, and images whose last name goes.
 
 use bld_cache::Store;
+use bld_executor::image::ImagesError;
+use bld_executor::image::local;
 use bld_oci::image::Descriptor;
 
 use super::Session;
+use super::image_error;
 use super::print;
 use crate::args::RmiArgs;
 use crate::error::CommandError;
+use crate::ui::human_size;
+use crate::ui::plain::write_line;
 
 pub(super) fn run(session: &Session, args: &RmiArgs) -> Result<(), CommandError> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let mut failures = Vec::new();
+    let mut removed = false;
     for text in &args.images {
         match remove(&store, text, args.force) {
-            Ok(lines) => print(&lines)?,
+            Ok(lines) => {
+                print(&lines)?;
+                removed = true;
+            }
             Err(error) => failures.push(error),
         }
     }
-    store.garbage().remove_unreferenced()?;
+    let freed = store.garbage().remove_unreferenced()?;
+    if removed && freed.bytes > 0 {
+        write_line(&format!("Freed {}", human_size(freed.bytes)));
+    }
     match failures.len() {
         0 => Ok(()),
         1 => Err(failures.remove(0)),
@@ -33,7 +45,7 @@ pub(super) fn run(session: &Session, args: &RmiArgs) -> Result<(), CommandError>
 
 /// Takes away one name, or an image named by ID; answers what to print.
 fn remove(store: &Store, text: &str, force: bool) -> Result<String, CommandError> {
-    if let Ok(name) = bld_executor::image::local::full_name(text)
+    if let Ok(name) = local::full_name(text)
         && let Some(descriptor) = store.images().remove(&name)?
     {
         let mut out = format!("Untagged: {}\n", crate::reference::familiar(&name));
@@ -43,8 +55,14 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<String, CommandError
         }
         return Ok(out);
     }
-    let Some(descriptor) = store.images().find(text)? else {
-        return Err(CommandError::failed(format!("no such image: `{text}`")).hint("`bld images` lists what there is"));
+    let descriptor = match local::locate(store, text) {
+        Ok((descriptor, _)) => descriptor,
+        Err(ImagesError::NotFound { similar, .. }) => {
+            let hint = similar.map(|similar| format!("did you mean `{similar}`?"));
+            return Err(CommandError::failed(format!("no such image: `{text}`"))
+                .hint(hint.unwrap_or_else(|| "`bld images` lists what there is".to_owned())));
+        }
+        Err(error) => return Err(image_error(&error)),
     };
     let names = names_of(store, &descriptor)?;
     if names.len() > 1 && !force {

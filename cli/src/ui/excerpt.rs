@@ -15,12 +15,16 @@ use bld_parser::diagnostic::Diagnostic;
 use bld_parser::diagnostic::Severity;
 use bld_parser::source::LineIndex;
 use bld_parser::source::Span;
+use bld_solver::remote::masked;
 
 /// Lines shown above and below the marked ones.
 const CONTEXT_LINES: u32 = 2;
 
 /// At most this many marked lines are shown; a long RUN is cut in the middle of nowhere otherwise.
 const MAX_MARKED_LINES: u32 = 12;
+
+/// Findings about the command line.
+const FLAGS: [&str; 2] = ["UnknownTarget", "UnknownNoCacheFilter"];
 
 /// A Dockerfile ready for quoting.
 #[derive(Debug)]
@@ -35,9 +39,27 @@ impl<'a> Quoted<'a> {
         Quoted { name, index: LineIndex::new(bytes) }
     }
 
+    /// The file as the user would write its path.
+    pub(crate) fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The line a span begins in; an empty span at the very start has no place in the file: it is about the command line.
+    pub(crate) fn line(&self, span: Span) -> Option<u32> {
+        (span != Span::new(0, 0)).then(|| self.index.line_col(span.start).0)
+    }
+
+    /// Line and column of an offset, both from 1.
+    pub(crate) fn line_col(&self, offset: u32) -> (u32, u32) {
+        self.index.line_col(offset)
+    }
+
     /// `file:line` of where a span begins.
     pub(crate) fn place(&self, span: Span) -> String {
-        format!("{}:{}", self.name, self.index.line_col(span.start).0)
+        match self.line(span) {
+            Some(line) => format!("{}:{line}", self.name),
+            None => self.name.to_owned(),
+        }
     }
 
     /// The lines of a span with their neighbours. `underline` marks the columns too, if the span is within one line.
@@ -47,8 +69,9 @@ impl<'a> Quoted<'a> {
         let total = self.index.line_count();
         let shown_last = last.min(first + MAX_MARKED_LINES - 1);
         let mut out = format!("{}\n--------------------\n", self.place(span));
+        let mut is_empty = true;
         for number in first.saturating_sub(CONTEXT_LINES).max(1)..=(shown_last + CONTEXT_LINES).min(total) {
-            let line = self.index.line_text(number);
+            let line = masked(&self.index.line_text(number));
             if number == total && line.is_empty() {
                 break;
             }
@@ -58,6 +81,7 @@ impl<'a> Quoted<'a> {
             }
             let marker = if (first..=last).contains(&number) { ">>>" } else { "   " };
             let _ = writeln!(out, "{number:4} | {marker} {}", super::sanitize(&shorten(&line)));
+            is_empty = false;
             if underline && first == last && number == first {
                 let width = (last_column + 1).saturating_sub(first_column).max(1);
                 let pad: String = line
@@ -67,6 +91,9 @@ impl<'a> Quoted<'a> {
                     .collect();
                 let _ = writeln!(out, "     |     {pad}{}", "^".repeat(width as usize));
             }
+        }
+        if is_empty {
+            return String::new();
         }
         out.push_str("--------------------\n");
         out
@@ -79,8 +106,10 @@ impl<'a> Quoted<'a> {
             Severity::Warning => "warning",
         };
         let place = self.place(diagnostic.span);
-        let excerpt = self.excerpt(diagnostic.span, true);
-        let mut out = format!("{excerpt}{place}: {level}: {} [{}]\n", diagnostic.message, diagnostic.code);
+        let excerpt = self.line(diagnostic.span).map(|_| self.excerpt(diagnostic.span, true)).unwrap_or_default();
+        // A flag is wrong, not the file.
+        let place = if FLAGS.contains(&diagnostic.code) { String::new() } else { format!("{place}: ") };
+        let mut out = format!("{excerpt}{place}{level}: {} [{}]\n", diagnostic.message, diagnostic.code);
         if let Some(hint) = &diagnostic.hint {
             let _ = writeln!(out, "hint: {hint}");
         }
@@ -97,4 +126,29 @@ fn shorten(line: &str) -> String {
     let mut short: String = line.chars().take(LIMIT).collect();
     short.push_str("...");
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_has_no_excerpt() {
+        assert_eq!(Quoted::new("Dockerfile", b"").excerpt(Span::new(0, 0), true), "");
+        let one = Quoted::new("Dockerfile", b"FROM x\n").excerpt(Span::new(0, 4), true);
+        assert_eq!(one, "Dockerfile\n--------------------\n   1 | >>> FROM x\n     |     ^^^^\n--------------------\n".replacen("Dockerfile\n", "Dockerfile:1\n", 1));
+    }
+
+    #[test]
+    fn a_mistake_of_the_command_line_has_no_place() {
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            code: "UnknownTarget",
+            message: "`--target x`: there is no such stage".to_owned(),
+            span: Span::new(0, 0),
+            hint: None,
+        };
+        let text = Quoted::new("Dockerfile", b"FROM x\n").diagnostic(&diagnostic);
+        assert_eq!(text, "error: `--target x`: there is no such stage [UnknownTarget]\n");
+    }
 }

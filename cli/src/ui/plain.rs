@@ -14,6 +14,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use bld_executor::ExecuteError;
 use bld_solver::graph::Graph;
 use bld_solver::graph::VertexId;
 use bld_solver::op::Op;
@@ -37,6 +38,8 @@ struct Shown {
     inputs: Vec<VertexId>,
     /// Merges and `scratch` are nobody's step.
     is_step: bool,
+    /// It does something: FROM only says where to begin.
+    counts: bool,
 }
 
 #[derive(Default)]
@@ -44,6 +47,8 @@ struct State {
     steps: HashMap<VertexId, Step>,
     executed: usize,
     cached: usize,
+    /// What steps found, each once: where, which check, what.
+    warnings: Vec<(VertexId, &'static str, String)>,
 }
 
 struct Step {
@@ -74,7 +79,8 @@ impl Plain {
                 Op::Source(Source::Image { layers }) => !layers.is_empty(),
                 _ => true,
             };
-            Shown { name: vertex.name.clone(), inputs: graph.inputs(id), is_step }
+            let counts = is_step && !matches!(&vertex.op, Op::Source(Source::Image { .. } | Source::Local { .. }));
+            Shown { name: vertex.name.clone(), inputs: graph.inputs(id), is_step, counts }
         };
         let vertices = graph.ids().map(|id| (id, shown(id))).collect();
         Plain { vertices, quiet, state: Mutex::new(State::default()) }
@@ -84,6 +90,11 @@ impl Plain {
     pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         (state.executed, state.cached)
+    }
+
+    /// What steps warned of, each once.
+    pub(crate) fn warnings(&self) -> Vec<(VertexId, &'static str, String)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).warnings.clone()
     }
 
     /// The last lines a step printed.
@@ -97,6 +108,11 @@ impl Plain {
         if !self.quiet {
             write_line(text);
         }
+    }
+
+    /// 1 for what the summary counts.
+    fn counts_as_step(&self, vertex: VertexId) -> usize {
+        self.vertices.get(&vertex).map_or(0, |shown| usize::from(shown.counts))
     }
 
     fn say(&self, text: &str) {
@@ -140,11 +156,21 @@ impl Plain {
                 let Some(step) = state.steps.get_mut(&id) else { continue };
                 // Another branch that needs it may come back to it.
                 if !std::mem::replace(&mut step.cached, true) {
-                    state.cached += 1;
+                    state.cached += self.counts_as_step(id);
                     self.say(&format!("#{number} CACHED"));
                 }
             }
         }
+    }
+
+    /// What was taken to be known because something below it is may be needed by another branch, and run after all.
+    fn begin_again(&self, state: &mut State, vertex: VertexId) {
+        let Some(step) = state.steps.get_mut(&vertex).filter(|step| step.cached) else { return };
+        step.cached = false;
+        step.started = Instant::now();
+        state.cached = state.cached.saturating_sub(self.counts_as_step(vertex));
+        let name = self.vertices.get(&vertex).map(|shown| shown.name.as_str()).unwrap_or_default();
+        self.say(&format!("#{} {}", step.number, super::sanitize(&name.replace('\n', " "))));
     }
 
     fn log(&self, state: &mut State, vertex: VertexId, stream: Stream, bytes: &[u8]) {
@@ -194,19 +220,30 @@ impl Reporter for Plain {
         if matches!(event, Event::Cached) {
             return self.cached(&mut state, vertex);
         }
+        if let Event::Warning { code, message } = event {
+            // Shown at the end of the build; it is no step that begins.
+            let warning = (vertex, code, message.to_owned());
+            if !state.warnings.contains(&warning) {
+                state.warnings.push(warning);
+            }
+            return;
+        }
         let number = self.open(&mut state, vertex);
+        self.begin_again(&mut state, vertex);
         match event {
-            Event::Started | Event::Cached => {}
+            Event::Started | Event::Cached | Event::Warning { .. } => {}
             Event::Log { stream, bytes } => self.log(&mut state, vertex, stream, bytes),
             Event::Done => {
                 self.flush(&mut state, vertex);
-                state.executed += 1;
+                state.executed += self.counts_as_step(vertex);
                 let seconds = state.steps.get(&vertex).map_or(0.0, |step| step.started.elapsed().as_secs_f64());
                 self.say(&format!("#{number} DONE {seconds:.1}s"));
             }
             Event::Failed { error } => {
                 self.flush(&mut state, vertex);
-                self.say(&format!("#{number} ERROR: {}", super::sanitize(&error.to_string())));
+                let message = error.downcast_ref::<ExecuteError>().map(ExecuteError::without_command);
+                let message = message.unwrap_or_else(|| error.to_string());
+                self.say(&format!("#{number} ERROR: {}", super::sanitize(&message)));
             }
             Event::Canceled => {
                 self.flush(&mut state, vertex);
@@ -216,9 +253,41 @@ impl Reporter for Plain {
     }
 }
 
+/// Writes lines to stderr. Names of files, images and instructions come from anywhere, so nothing reaches the terminal unsanitized.
 /// A closed stderr must not end a build, so failure to write is not one.
 pub(crate) fn write_line(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let written = stderr.write_all(text.as_bytes()).and_then(|()| stderr.write_all(b"\n"));
+    let mut lines: String = text.split('\n').map(super::sanitize).collect::<Vec<_>>().join("\n");
+    lines.push('\n');
+    let written = std::io::stderr().lock().write_all(lines.as_bytes());
     drop(written);
+}
+
+#[cfg(test)]
+mod tests {
+    use bld_solver::graph::Vertex;
+    use bld_solver::op::FileOp;
+
+    use super::*;
+
+    #[test]
+    fn a_step_that_runs_after_all_counts_once() {
+        let mut graph = Graph::default();
+        let vertex = |name: &str| Vertex {
+            op: Op::File(FileOp { actions: Vec::new() }),
+            name: name.to_owned(),
+            span: None,
+            stage: String::new(),
+            no_cache: false,
+            exported: false,
+        };
+        let upper = graph.add(vertex("upper"), []);
+        let lower = graph.add(vertex("lower"), [upper]);
+        let plain = Plain::new(&graph, true);
+        plain.on_event(lower, Event::Cached);
+        assert_eq!(plain.counts(), (0, 2));
+        plain.on_event(upper, Event::Started);
+        plain.on_event(upper, Event::Done);
+        plain.on_event(lower, Event::Cached);
+        assert_eq!(plain.counts(), (1, 1));
+    }
 }

@@ -183,7 +183,8 @@ fn builds_against_removals() {
         for round in 0.. {
             // Every other project is the same for all builders, and every project comes back.
             let text = if round % 2 == 0 { format!("common {}", round % 6) } else { format!("{number} {}", round % 5) };
-            let dockerfile = format!("FROM busybox:1\nCOPY one two /\nRUN echo {text} > /text\nWORKDIR /made/{round}\n");
+            let dockerfile =
+                format!("FROM busybox:1\nCOPY one two /\nRUN echo {text} > /text\nWORKDIR /made/{round}\n");
             write_project(&context, &dockerfile);
             let mut command = build(&store, &context, &format!("builder:{number}"));
             match round % 3 {
@@ -218,7 +219,9 @@ fn builds_against_removals() {
         let outcomes: Vec<_> = builders.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         over.store(true, Ordering::Relaxed);
         remover.join().unwrap();
-        outcomes.into_iter().for_each(|outcome| outcome.unwrap());
+        for outcome in outcomes {
+            outcome.unwrap();
+        }
     });
     let counts = (builds.into_inner(), removals.into_inner());
     assert!(counts.0 > 10 && counts.1 > 10, "too little happened: {counts:?}");

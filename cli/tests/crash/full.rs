@@ -63,7 +63,8 @@ impl Disk {
     }
 
     fn free(&self) -> u64 {
-        let text = support::run(Command::new("stat").args(["-f", "-c", "%a %S"]).arg(self.directory.path())).succeeded();
+        let text =
+            support::run(Command::new("stat").args(["-f", "-c", "%a %S"]).arg(self.directory.path())).succeeded();
         let (blocks, size) = text.stdout.trim().split_once(' ').unwrap();
         blocks.parse::<u64>().unwrap() * size.parse::<u64>().unwrap()
     }
@@ -169,7 +170,8 @@ fn more_than_the_disk_holds() {
     let Some(disk) = Disk::mount() else { return };
     let context = TempDir::new().unwrap();
     import(&disk);
-    for dockerfile in ["FROM busybox:1\nRUN head -c 40000000 /dev/urandom > /big\n", "FROM busybox:1\nCOPY big /big\n"] {
+    for dockerfile in ["FROM busybox:1\nRUN head -c 40000000 /dev/urandom > /big\n", "FROM busybox:1\nCOPY big /big\n"]
+    {
         fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
         fs::write(context.path().join("big"), noise(30 << 20)).unwrap();
         let free = disk.free();

@@ -60,7 +60,8 @@ fn failure_is_reported_at_once() {
 #[test]
 fn deaf_processes_end_with_the_step() {
     let mark = mark();
-    let (run, took) = step(&format!("(trap '' HUP INT TERM; setsid sleep {mark}) & (trap '' TERM; sleep {mark}) & true"));
+    let (run, took) =
+        step(&format!("(trap '' HUP INT TERM; setsid sleep {mark}) & (trap '' TERM; sleep {mark}) & true"));
     run.succeeded();
     assert!(took < AT_ONCE, "{took:?}");
     assert_eq!(host::processes(Path::new(&mark)), []);

@@ -131,7 +131,11 @@ fn signals() {
         let (name, number) = if round % 2 == 0 { ("INT", 2) } else { ("TERM", 15) };
         // A terminal sends its signals to all processes of the group.
         let to_group = round % 4 < 2;
-        if to_group { host::signal_group(child.id(), name) } else { host::signal(child.id(), name) }
+        if to_group {
+            host::signal_group(child.id(), name);
+        } else {
+            host::signal(child.id(), name);
+        }
         let (status, said) = end_of(child)?;
         match (status.code(), status.signal()) {
             // The build was over.

@@ -93,7 +93,9 @@ impl Site {
     fn build(&self, store: &Store, told: &str) -> Vec<u8> {
         let run = support::run(&mut self.command(store));
         assert!(run.code == Some(0), "{told}: the next build fails: {}", run.failure());
-        fs::read(archive(store)).unwrap()
+        let bytes = fs::read(archive(store)).unwrap();
+        fs::remove_file(archive(store)).unwrap();
+        bytes
     }
 
     fn command(&self, store: &Store) -> Command {

@@ -17,7 +17,9 @@ fn a_root_file_system_is_imported_from_any_compression() {
     std::fs::copy(Base::Busybox.tar(), work.path().join("root.tar")).unwrap();
     bash(work.path(), "for tool in gzip zstd xz bzip2; do $tool -k -c root.tar > root.tar.$tool; done");
     let mut diff_ids = Vec::new();
-    for (number, file) in ["root.tar", "root.tar.gzip", "root.tar.zstd", "root.tar.xz", "root.tar.bzip2"].iter().enumerate() {
+    for (number, file) in
+        ["root.tar", "root.tar.gzip", "root.tar.zstd", "root.tar.xz", "root.tar.bzip2"].iter().enumerate()
+    {
         let name = format!("imported:{number}");
         let digest = bld(&store, work.path(), &["import", file, &name]).succeeded().stdout;
         assert!(digest.starts_with("sha256:") && digest.len() == 72, "{digest}");
@@ -32,8 +34,15 @@ fn a_root_file_system_is_imported_from_any_compression() {
     let mut import = store.bld();
     import.args(["import", "-m", "by hand", "--platform", "linux/arm64", "-", "changed"]);
     for change in [
-        "CMD [\"sh\", \"-c\", \"exit 3\"]", "ENTRYPOINT [\"/bin/env\"]", "ENV A=1 B=\"two words\"", "EXPOSE 80/tcp", "LABEL l=$A",
-        "STOPSIGNAL SIGINT", "USER 1000:33", "VOLUME /data", "WORKDIR /srv",
+        "CMD [\"sh\", \"-c\", \"exit 3\"]",
+        "ENTRYPOINT [\"/bin/env\"]",
+        "ENV A=1 B=\"two words\"",
+        "EXPOSE 80/tcp",
+        "LABEL l=$A",
+        "STOPSIGNAL SIGINT",
+        "USER 1000:33",
+        "VOLUME /data",
+        "WORKDIR /srv",
     ] {
         import.args(["-c", change]);
     }
@@ -76,7 +85,11 @@ fn images_are_listed_in_dockers_columns() {
     let (store, work) = (Store::with(&[Base::Busybox]), TempDir::with_prefix("images-").unwrap());
     let run = |arguments: &[&str]| bld(&store, work.path(), arguments);
     std::fs::write(work.path().join("Dockerfile"), "FROM busybox:1\nLABEL a=b\n").unwrap();
-    let digest = run(&["build", "-q", "-t", "localhost:5000/team/app:1.0", "-t", "app", "."]).succeeded().stdout.trim().to_owned();
+    let digest = run(&["build", "-q", "-t", "localhost:5000/team/app:1.0", "-t", "app", "."])
+        .succeeded()
+        .stdout
+        .trim()
+        .to_owned();
     std::fs::write(work.path().join("Dockerfile"), "FROM busybox:1\nLABEL a=c\n").unwrap();
     let nameless = run(&["build", "-q", "."]).succeeded().stdout.trim().to_owned();
     let id = json(&run(&["inspect", "app"]).stdout)[0]["Id"].as_str().unwrap().to_owned();
@@ -86,7 +99,9 @@ fn images_are_listed_in_dockers_columns() {
     let rows: Vec<Vec<&str>> = all.lines().map(columns).collect();
     assert_eq!(rows[0], ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], "{all}");
     assert_eq!(rows.len(), 5, "{all}");
-    let row = |repository: &str| rows.iter().find(|row| row[0] == repository).unwrap_or_else(|| panic!("{repository}: {all}"));
+    let row = |repository: &str| {
+        rows.iter().find(|row| row[0] == repository).unwrap_or_else(|| panic!("{repository}: {all}"))
+    };
     assert_eq!((row("app")[1], row("app")[2]), ("latest", short));
     assert_eq!((row("localhost:5000/team/app")[1], row("localhost:5000/team/app")[2]), ("1.0", short));
     assert_eq!(row("busybox")[1], "1");
@@ -120,7 +135,8 @@ fn inspect_and_history_tell_what_docker_users_read() {
     for field in ["Id", "Created", "Architecture", "Os", "Author", "Comment"] {
         assert!(image[field].is_string(), "{field}: {image}");
     }
-    let mut names: Vec<&str> = image["RepoTags"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let mut names: Vec<&str> =
+        image["RepoTags"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["app:1", "app:2"]);
     assert!(image["Size"].as_u64().unwrap() > 1_000_000, "{image}");
@@ -148,7 +164,16 @@ fn inspect_and_history_tell_what_docker_users_read() {
     assert_eq!(rows[0][..4], ["IMAGE", "CREATED", "CREATED BY", "SIZE"], "{history}");
     assert_eq!(rows[1][0], &id[7..19], "{history}");
     let commands: Vec<&str> = rows[1..].iter().map(|row| row[2]).collect();
-    let wanted = ["CMD", "USER app", "HEALTHCHECK", "EXPOSE", "WORKDIR /srv", "COPY Dockerfile", "RUN /bin/sh -c echo", "ENV GREETING=hello"];
+    let wanted = [
+        "CMD",
+        "USER app",
+        "HEALTHCHECK",
+        "EXPOSE",
+        "WORKDIR /srv",
+        "COPY Dockerfile",
+        "RUN /bin/sh -c echo",
+        "ENV GREETING=hello",
+    ];
     for (command, wanted) in commands.iter().zip(wanted) {
         assert!(command.starts_with(wanted), "{wanted}:\n{history}");
     }
@@ -163,7 +188,9 @@ fn images_go_by_name_by_id_and_by_force() {
     let build = |label: &str, names: &[&str]| {
         std::fs::write(work.path().join("Dockerfile"), format!("FROM busybox:1\nLABEL l={label}\n")).unwrap();
         let mut arguments = vec!["build", "-q", "."];
-        names.iter().for_each(|name| arguments.extend(["-t", name]));
+        for name in names {
+            arguments.extend(["-t", name]);
+        }
         let digest = run(&arguments).succeeded().stdout.trim().to_owned();
         let id = json(&run(&["inspect", &digest]).succeeded().stdout)[0]["Id"].as_str().unwrap().to_owned();
         (digest, id)
@@ -178,6 +205,12 @@ fn images_go_by_name_by_id_and_by_force() {
     assert_eq!(run(&["rmi", &id]).succeeded().stdout, format!("Untagged: b:latest\nDeleted: {digest}\n"));
     let (digest, id) = build("c", &[]);
     assert_eq!(run(&["rmi", &id[7..19]]).succeeded().stdout, format!("Deleted: {digest}\n"));
+    // By the form that `inspect` shows as a digest of the repository.
+    let (digest, _) = build("n", &["n"]);
+    assert_eq!(
+        run(&["rmi", &format!("n@{digest}")]).succeeded().stdout,
+        format!("Untagged: n:latest\nDeleted: {digest}\n")
+    );
     // Several names need force when an ID is given.
     let (digest, id) = build("d", &["d:1", "d:2"]);
     let kept = run(&["rmi", &id]);

@@ -2,13 +2,13 @@
 
 use tempfile::TempDir;
 
+use super::Podman;
 use super::as_root;
 use super::bash;
 use super::json;
 use super::listing::Look;
 use super::listing::differences;
 use super::listing::listing;
-use super::podman::Podman;
 use super::tool;
 use super::unpack_tar;
 use crate::support;
@@ -50,7 +50,11 @@ fn an_image_of_127_layers() {
     // And one more on top, out of the archive.
     let again = Store::empty();
     support::run(again.bld().args(["load", "-q", "-i", &archive])).succeeded();
-    std::fs::write(work.path().join("Dockerfile"), "FROM deep\nRUN test ! -e /files/1 && tail -n1 /files/125 > /last\n").unwrap();
+    std::fs::write(
+        work.path().join("Dockerfile"),
+        "FROM deep\nRUN test ! -e /files/1 && tail -n1 /files/125 > /last\n",
+    )
+    .unwrap();
     let mut build = again.bld();
     build.args(["build", "-q", "-o", "more", "."]).current_dir(work.path());
     support::run(&mut build).succeeded();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Podman;
 use super::as_root;
 use super::bash;
 use super::docker::Docker;
@@ -15,7 +16,6 @@ use super::listing::Look;
 use super::listing::differences;
 use super::listing::listing;
 use super::listing::part;
-use super::podman::Podman;
 use super::tool;
 use super::unpack_tar;
 use crate::support;
@@ -83,6 +83,9 @@ const EXPECTED: [(&str, &str); 21] = [
 /// The image's own directories: engines put files of theirs elsewhere.
 const OWN: [&str; 3] = ["add", "run1", "t"];
 
+/// What is wrong with the image in one tool's eyes.
+type Check = fn(&Built) -> Vec<String>;
+
 /// The built image.
 struct Built {
     store: Store,
@@ -99,7 +102,9 @@ impl Built {
         bash(work.path(), MAKE_TREE);
         std::fs::write(work.path().join("Dockerfile"), DOCKERFILE).unwrap();
         let mut build = store.bld();
-        build.args(["build", "--progress", "plain", "--target", "upper", "-t", "all:1", "-o", "local"]).current_dir(work.path());
+        build
+            .args(["build", "--progress", "plain", "--target", "upper", "-t", "all:1", "-o", "local"])
+            .current_dir(work.path());
         for output in ["type=oci,dest=oci.tar", "type=docker,dest=docker.tar", "type=tar,dest=root.tar"] {
             build.args(["-o", output]);
         }
@@ -131,7 +136,7 @@ fn everything_a_layer_can_hold_arrives_in_other_tools() {
         return;
     }
     let built = Built::new();
-    let checks: [(&str, fn(&Built) -> Vec<String>); 9] = [
+    let checks: [(&str, Check); 9] = [
         ("tar", files_are_as_written),
         ("names", no_file_too_many),
         ("local", a_directory_holds_the_same),
@@ -183,7 +188,9 @@ fn matches(found: &str, wanted: &str) -> bool {
     let upto = found.iter().position(|word| *word == "at").unwrap_or(found.len());
     upto == wanted.len()
         && found.iter().zip(&wanted).all(|(found, wanted)| {
-            *wanted == "SIZE" && found.parse::<u64>().is_ok() || *wanted == "(HASH)" && found.starts_with('(') || found == wanted
+            *wanted == "SIZE" && found.parse::<u64>().is_ok()
+                || *wanted == "(HASH)" && found.starts_with('(')
+                || found == wanted
         })
 }
 
@@ -203,9 +210,9 @@ fn a_directory_holds_the_same(built: &Built) -> Vec<String> {
 }
 
 fn copies_are_complete(built: &Built) -> Vec<String> {
-    let mut build = built.store.bld();
-    build.args(["build", "--target", "copied", "-o", "type=tar,dest=copied.tar", "."]).current_dir(built.work.path());
-    support::run(&mut build).succeeded();
+    let mut command = built.store.bld();
+    command.args(["build", "--target", "copied", "-o", "type=tar,dest=copied.tar", "."]).current_dir(built.work.path());
+    support::run(&mut command).succeeded();
     let root = built.path("copied");
     unpack_tar(&built.path("copied.tar"), &root);
     let found = part(&listing(&root, Look::ALL), &["add", "run1"]);
@@ -215,12 +222,12 @@ fn copies_are_complete(built: &Built) -> Vec<String> {
 fn standard_output_gets_the_same_bytes(built: &Built) -> Vec<String> {
     let mut problems = Vec::new();
     for (output, file) in [("type=oci,dest=-", "oci.tar"), ("type=docker,dest=-", "docker.tar"), ("-", "root.tar")] {
-        let bld = built.store.bld();
-        let mut build = std::process::Command::new("bash");
-        build.args(["-c", "\"$0\" build -q --target upper -t all:1 -o \"$1\" . | cmp - \"$2\""]);
-        build.arg(bld.get_program()).args([output, file]).current_dir(built.work.path());
-        build.envs(bld.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let compared = support::run(&mut build);
+        let command = built.store.bld();
+        let mut piped = std::process::Command::new("bash");
+        piped.args(["-c", "\"$0\" build -q --target upper -t all:1 -o \"$1\" . | cmp - \"$2\""]);
+        piped.arg(command.get_program()).args([output, file]).current_dir(built.work.path());
+        piped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let compared = support::run(&mut piped);
         if compared.code != Some(0) {
             problems.push(compared.failure());
         }
@@ -308,7 +315,8 @@ fn docker_runs_it(built: &Built) -> Vec<String> {
     if id.trim() != built.id() {
         problems.push(format!("docker's image is {id}"));
     }
-    let said = docker.run(&["run", "--name", "one", "--network", "none", "all:1", "sh", "-c", "cat /t/dir; id -u"]).stdout;
+    let said =
+        docker.run(&["run", "--name", "one", "--network", "none", "all:1", "sh", "-c", "cat /t/dir; id -u"]).stdout;
     if said != "now\n0\n" {
         problems.push(format!("docker run prints {said:?}"));
     }

@@ -51,7 +51,9 @@ pub(super) fn differences(title: &str, wanted: &Listing, found: &Listing) -> Vec
             None => lines.push(format!("{title}: {path} is missing")),
         }
     }
-    lines.extend(found.keys().filter(|path| !wanted.contains_key(*path)).map(|path| format!("{title}: {path} is too many")));
+    lines.extend(
+        found.keys().filter(|path| !wanted.contains_key(*path)).map(|path| format!("{title}: {path} is too many")),
+    );
     lines.truncate(12);
     lines
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::Podman;
 use super::as_root;
 use super::bash;
 use super::json;
@@ -11,7 +12,6 @@ use super::listing::Listing;
 use super::listing::Look;
 use super::listing::differences;
 use super::listing::listing;
-use super::podman::Podman;
 use super::unpack_tar;
 use crate::support;
 use crate::support::Base;
@@ -72,8 +72,15 @@ fn archives_of_all_kinds_come_in_unchanged() {
     }
     let forms = Forms::new();
     let archives = [
-        "own.tar", "own.tar.gzip", "own.tar.zstd", "own.tar.xz", "own.tar.bzip2", "skopeo-docker.tar", "skopeo-zstd.tar",
-        "podman-docker.tar", "podman-oci.tar",
+        "own.tar",
+        "own.tar.gzip",
+        "own.tar.zstd",
+        "own.tar.xz",
+        "own.tar.bzip2",
+        "skopeo-docker.tar",
+        "skopeo-zstd.tar",
+        "podman-docker.tar",
+        "podman-oci.tar",
     ];
     let id = json(&support::run(forms.store.bld().args(["inspect", "trip:1"])).stdout)[0]["Id"].clone();
     let problems = support::for_each(&archives.map(str::to_owned), |archive| {
@@ -152,12 +159,15 @@ fn one_archive_holds_all_names() {
     let not_a_tar = load(&["-i", &path("Dockerfile")]);
     assert_eq!(not_a_tar.code, Some(1), "{}", not_a_tar.failure());
     // A layer that was cut short, and one with a changed byte.
-    bash(forms.work.path(), "
+    bash(
+        forms.work.path(),
+        "
         head -c 900000 own.tar > short.tar
         mkdir changed && tar -xf own.tar -C changed && cd changed
         blob=$(find blobs -size +500k | head -n 1); printf X | dd of=$blob bs=1 seek=1000 conv=notrunc status=none
         tar -cf ../changed.tar *
-    ");
+    ",
+    );
     for broken in ["short.tar", "changed.tar"] {
         let fresh = Store::empty();
         let loaded = support::run(fresh.bld().args(["load", "-i", &path(broken)]));

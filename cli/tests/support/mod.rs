@@ -9,6 +9,7 @@
 pub(crate) mod host;
 pub(crate) mod layout;
 pub(crate) mod progress;
+pub(crate) mod sshd;
 
 use std::fs::File;
 use std::path::Path;
@@ -170,6 +171,19 @@ impl Run {
     pub(crate) fn failure(&self) -> String {
         format!("{} ended with {:?}\n{}{}", self.command, self.code, self.stdout, self.stderr)
     }
+}
+
+/// Compares with the file `expected`, or writes it if `UPDATE` is set; answers with what differs.
+pub(crate) fn golden(expected: &Path, actual: &str) -> Vec<String> {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(expected, actual).unwrap();
+        return Vec::new();
+    }
+    let known = std::fs::read_to_string(expected).unwrap_or_default();
+    if known == actual {
+        return Vec::new();
+    }
+    vec![format!("{} differs\n--- expected\n{known}--- actual\n{actual}", expected.display())]
 }
 
 /// Copies the tree `source` to `target`, which must not be there, with modes, links and times kept.

@@ -49,12 +49,12 @@ pub enum IgnoreFileError {
         path: PathBuf,
     },
     /// A line makes no sense.
-    #[error("cannot use {}", path.display())]
+    #[error("{}:{}: {}", path.display(), error.line(), error.problem())]
     Syntax {
         /// The file.
         path: PathBuf,
         /// The line and what is wrong with it.
-        source: IgnoreError,
+        error: IgnoreError,
     },
 }
 
@@ -103,6 +103,6 @@ fn read(directory: &Path, name: &Path) -> Result<Option<IgnoreFile>, IgnoreFileE
     if text.len() as u64 > SIZE_LIMIT {
         return Err(IgnoreFileError::Unsuitable { path });
     }
-    let patterns = Patterns::parse(&text).map_err(|source| IgnoreFileError::Syntax { path: path.clone(), source })?;
+    let patterns = Patterns::parse(&text).map_err(|error| IgnoreFileError::Syntax { path: path.clone(), error })?;
     Ok(Some(IgnoreFile { name: name.to_string_lossy().into_owned(), patterns }))
 }

@@ -289,7 +289,7 @@ impl<'a> Planner<'a> {
         match node {
             // It is there: an empty change set is the honest answer.
             Some(ViewNode { kind: ViewKind::Directory, .. }) => Ok(()),
-            Some(_) => Err(CopyError::NotADirectory { destination: path }),
+            Some(node) => Err(CopyError::NotADirectory { destination: path, kind: node.kind.article() }),
             None => self.plan.ensure_directory(&path, &made_up),
         }
     }

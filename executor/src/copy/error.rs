@@ -12,14 +12,18 @@ use crate::view::ViewError;
 /// A copy cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// A source that is no pattern does not exist.
-    #[error("`{source_path}` not found")]
+    /// Sources that are no patterns do not exist.
+    #[error("{}", joined(missing.iter().map(ToString::to_string)))]
     NotFound {
+        /// All of one copy.
+        missing: Vec<Missing>,
+    },
+    /// A pattern that matches nothing, where that is not allowed.
+    #[error("`{pattern}` matches no file")]
+    EmptyWildcard {
         /// As written.
-        source_path: String,
-        /// A name that does exist and looks like it.
-        suggestion: Option<String>,
-        /// The ignore rule that takes it away.
+        pattern: String,
+        /// An ignore rule that may be the reason.
         excluded: Option<Exclusion>,
     },
     /// A pattern that is not well formed.
@@ -47,10 +51,12 @@ pub enum CopyError {
         destination: ImagePath,
     },
     /// The destination, or a directory on the way to it, is something else.
-    #[error("cannot use `{destination}` as a directory: there is something else")]
+    #[error("`{destination}` is {kind} in the image, not a directory")]
     NotADirectory {
         /// What is in the way.
         destination: ImagePath,
+        /// What that is, with its article.
+        kind: &'static str,
     },
     /// Several files, one name.
     #[error("cannot copy several files to `{destination}`: it is not a directory")]
@@ -126,8 +132,15 @@ impl CopyError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            CopyError::NotFound { excluded: Some(rule), .. } => Some(format!("it is {rule}")),
-            CopyError::NotFound { suggestion: Some(name), .. } => Some(format!("did you mean `{name}`?")),
+            CopyError::NotFound { missing } => {
+                let mut hints: Vec<String> = missing.iter().filter_map(Missing::hint).collect();
+                hints.dedup();
+                sentences(hints)
+            }
+            CopyError::EmptyWildcard { excluded: Some(rule), .. } => Some(format!("what it would match is {rule}")),
+            CopyError::EmptyWildcard { .. } => {
+                Some("name files that are there, or remove this source: without --strict nothing is copied for it".to_owned())
+            }
             CopyError::SeveralSources { destination } => Some(format!("write `{destination}/`")),
             CopyError::Owner(error) => error.hint(),
             CopyError::Write { verb: "set the owner of", source, .. }
@@ -138,6 +151,65 @@ impl CopyError {
             _ => None,
         }
     }
+}
+
+/// A source that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// As written; in a stage or an image with a slash in front.
+    pub source_path: String,
+    /// What the tree is called, unless it is the main build context.
+    pub tree: String,
+    /// The symbolic link on the way that leads nowhere, and its target.
+    pub link: Option<(String, String)>,
+    /// It is written as if it were outside of the build context.
+    pub leaves: bool,
+    /// A name that does exist and looks like it.
+    pub suggestion: Option<String>,
+    /// The ignore rule that takes it away.
+    pub excluded: Option<Exclusion>,
+}
+
+impl Missing {
+    fn hint(&self) -> Option<String> {
+        if let Some(rule) = &self.excluded {
+            return Some(match &self.link {
+                Some((_, target)) => format!("`{target}` is {rule}"),
+                None => format!("it is {rule}"),
+            });
+        }
+        let similar = self.suggestion.iter().map(|name| format!("did you mean `{name}`?"));
+        let leaves = self.leaves.then(|| {
+            "sources are relative to the build context and cannot leave it; use a wider context, or \
+             `--build-context NAME=DIR` with `COPY --from=NAME`"
+                .to_owned()
+        });
+        let hints: Vec<String> = similar.chain(leaves).collect();
+        sentences(hints)
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { source_path, tree, .. } = self;
+        match &self.link {
+            Some((link, target)) => {
+                let tree = if tree.is_empty() { "the build context" } else { tree };
+                write!(formatter, "`{link}` is a symbolic link to `{target}`, which is not in {tree}")
+            }
+            None if tree.is_empty() => write!(formatter, "`{source_path}` not found"),
+            None => write!(formatter, "`{source_path}` not found in {tree}"),
+        }
+    }
+}
+
+/// One text of several hints, questions among them.
+fn sentences(hints: Vec<String>) -> Option<String> {
+    (!hints.is_empty()).then(|| joined(hints).replace("?; ", "? "))
+}
+
+fn joined(parts: impl IntoIterator<Item = String>) -> String {
+    parts.into_iter().collect::<Vec<_>>().join("; ")
 }
 
 /// Something worth telling that does not stop the copy.

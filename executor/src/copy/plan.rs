@@ -46,6 +46,17 @@ pub(super) enum Planned {
     Other { kind: ViewKind, metadata: Metadata },
 }
 
+impl Planned {
+    /// What it is called in a sentence.
+    fn article(&self) -> &'static str {
+        match self {
+            Planned::Directory { .. } => ViewKind::Directory.article(),
+            Planned::File(_) => "a file",
+            Planned::Other { kind, .. } => kind.article(),
+        }
+    }
+}
+
 /// A regular file, whatever its names.
 pub(super) struct Inode<'a> {
     pub(super) metadata: Metadata,
@@ -78,7 +89,10 @@ impl<'a> Plan<'a> {
         loop {
             match self.nodes.get(&at) {
                 Some(Planned::Directory { .. }) => break,
-                Some(_) => return Err(CopyError::NotADirectory { destination: at }),
+                Some(planned) => {
+                    let kind = planned.article();
+                    return Err(CopyError::NotADirectory { destination: at, kind });
+                }
                 None => {
                     let parent = at.parent();
                     missing.push(at);
@@ -92,7 +106,9 @@ impl<'a> Plan<'a> {
         for path in missing.into_iter().rev() {
             let metadata = match self.node(&path)? {
                 Some(ViewNode { kind: ViewKind::Directory, metadata }) => metadata,
-                Some(_) => return Err(CopyError::NotADirectory { destination: path }),
+                Some(node) => {
+                    return Err(CopyError::NotADirectory { destination: path, kind: node.kind.article() });
+                }
                 None if path.is_root() => Metadata { mode: 0o755, uid: 0, gid: 0, ..made_up.clone() },
                 None => made_up.clone(),
             };

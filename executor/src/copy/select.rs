@@ -7,11 +7,12 @@
 use bld_oci::ImagePath;
 use bld_parser::glob::Glob;
 use bld_parser::ignorefile::Patterns;
+use bld_parser::suggest::nearest_file;
 use bld_solver::op::Selector;
 
 use super::error::CopyError;
+use super::error::Missing;
 use super::error::Note;
-use super::nearest::nearest;
 use super::walk::walk;
 use crate::context::ContextTree;
 use crate::context::Exclusions;
@@ -96,14 +97,22 @@ impl Pick {
 pub fn select(source: CopySource<'_>, selector: &Selector) -> Result<Selection, CopyError> {
     let exclude = patterns(&selector.exclude)?;
     let mut selection = Selection { picks: Vec::new(), notes: Vec::new() };
+    let mut all_missing = Vec::new();
     for written in &selector.sources {
-        if selector.parents {
-            select_with_parents(source, written, exclude.as_ref(), &mut selection)?;
+        let outcome = if selector.parents {
+            select_with_parents(source, written, exclude.as_ref(), &mut selection)
         } else {
-            select_one(source, written, exclude.as_ref(), &mut selection)?;
+            select_one(source, written, exclude.as_ref(), &mut selection)
+        };
+        match outcome {
+            Err(CopyError::NotFound { missing }) => all_missing.extend(missing),
+            outcome => outcome?,
         }
     }
-    Ok(selection)
+    for missing in &mut all_missing {
+        missing.tree.clone_from(&selector.tree);
+    }
+    if all_missing.is_empty() { Ok(selection) } else { Err(CopyError::NotFound { missing: all_missing }) }
 }
 
 fn select_one(
@@ -228,12 +237,58 @@ fn patterns(list: &[String]) -> Result<Option<Patterns>, CopyError> {
 
 /// The error for a source that is not there, with the best explanation that can be found.
 fn not_found(source: CopySource<'_>, written: &str, asked: &ImagePath) -> CopyError {
-    let excluded = source.exclusions.and_then(|exclusions| exclusions.excluded_by(asked));
-    CopyError::NotFound { source_path: written.to_owned(), suggestion: suggestion(source.view, asked), excluded }
+    let is_context = source.exclusions.is_some();
+    // Relative to what people work in, absolute in an image.
+    let shown = |path: &str| if is_context { path.to_owned() } else { format!("/{}", path.trim_start_matches('/')) };
+    let gap = gap(source.view, asked);
+    let excluded = source.exclusions.and_then(|exclusions| {
+        let real = || Some(resolve(source.view, asked, true).ok()?.0);
+        exclusions.excluded_by(asked).or_else(|| exclusions.excluded_by(&real()?))
+    });
+    let (link, suggestion) = match gap {
+        Some(Gap::Link { link, target }) => {
+            let link = String::from_utf8_lossy(link.relative()).into_owned();
+            (Some((shown(&link), String::from_utf8_lossy(&target).into_owned())), None)
+        }
+        Some(Gap::Near(path)) => (None, Some(shown(&String::from_utf8_lossy(path.relative())))),
+        None => (None, None),
+    };
+    let missing = Missing {
+        source_path: shown(written),
+        tree: String::new(),
+        link,
+        leaves: is_context && leaves(written),
+        suggestion,
+        excluded,
+    };
+    CopyError::NotFound { missing: vec![missing] }
 }
 
-/// The path that would exist if the first wrong component of `asked` were the existing name most like it.
-fn suggestion(view: &dyn TreeView, asked: &ImagePath) -> Option<String> {
+/// Whether a path is written as if it did not begin at the root of its tree, or left that.
+fn leaves(written: &str) -> bool {
+    let mut depth = 0_usize;
+    for component in written.split('/') {
+        match component {
+            "" | "." => {}
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    written.starts_with('/')
+}
+
+/// What is known of the first component of a path that leads nowhere.
+enum Gap {
+    /// It is a link to nothing.
+    Link { link: ImagePath, target: Vec<u8> },
+    /// The path would exist, were the component the existing name most like it.
+    Near(ImagePath),
+}
+
+fn gap(view: &dyn TreeView, asked: &ImagePath) -> Option<Gap> {
+    /// Almost anything is like a shorter name.
+    const SHORTEST: usize = 3;
     let mut at = ImagePath::root();
     let mut components = asked.components();
     while let Some(component) = components.next() {
@@ -243,12 +298,17 @@ fn suggestion(view: &dyn TreeView, asked: &ImagePath) -> Option<String> {
             at = real;
             continue;
         }
+        if let (link, Some(ViewNode { kind: ViewKind::Symlink { target }, .. })) = resolve(view, &next, false).ok()? {
+            return Some(Gap::Link { link, target });
+        }
+        let wrong = String::from_utf8_lossy(component);
+        if wrong.chars().count() < SHORTEST {
+            return None;
+        }
         let names = view.children(&at).ok()?;
         let names: Vec<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
-        let wrong = String::from_utf8_lossy(component);
-        let right = nearest(&wrong, names.iter().map(String::as_str))?;
-        let fixed = components.fold(at.join(right), |path, rest| path.join(rest));
-        return Some(String::from_utf8_lossy(fixed.relative()).into_owned());
+        let right = nearest_file(&wrong, names.iter().map(String::as_str).filter(|name| **name != *wrong))?;
+        return Some(Gap::Near(components.fold(at.join(right), |path, rest| path.join(rest))));
     }
     None
 }

@@ -41,7 +41,7 @@ const OPTIONS: ApplyOptions = ApplyOptions {
 fn copy(line: &str) -> CopyAction {
     let mut words: Vec<&str> = line.split_whitespace().collect();
     let destination = words.pop().unwrap();
-    let mut selector = Selector { sources: Vec::new(), exclude: Vec::new(), parents: false };
+    let mut selector = Selector { sources: Vec::new(), exclude: Vec::new(), parents: false, tree: String::new() };
     let (mut owner, mut mode) = (None, None);
     for word in words {
         if let Some(pattern) = word.strip_prefix("--exclude=") {
@@ -188,21 +188,64 @@ fn metadata_of_what_is_made_and_what_is_there() {
 
 #[test]
 fn missing_sources_are_explained() {
-    let source = MemoryTree::new("package.json src/main.rs");
+    let source = MemoryTree::new("package.json src/main.rs a passwd>/etc/passwd chain>src/mian.rs");
     let lower = MemoryTree::new("");
     let hint = |line: &str| {
-        with_plan(&source, &lower, vec![FileAction::Copy(copy(line))], |plan| {
+        let mut copy = copy(line);
+        copy.selector.tree = "stage `a`".to_owned();
+        with_plan(&source, &lower, vec![FileAction::Copy(copy)], |plan| {
             let Err(error) = plan else { panic!("{line}") };
             (error.to_string(), error.hint())
         })
     };
     assert_eq!(
         hint("pakcage.json /x"),
-        ("`pakcage.json` not found".to_owned(), Some("did you mean `package.json`?".to_owned()))
+        ("`/pakcage.json` not found in stage `a`".to_owned(), Some("did you mean `/package.json`?".to_owned()))
     );
-    assert_eq!(hint("scr/main.rs /x").1.as_deref(), Some("did you mean `src/main.rs`?"));
+    assert_eq!(hint("scr/main.rs /x").1.as_deref(), Some("did you mean `/src/main.rs`?"));
+    assert_eq!(hint("b /x").1, None, "anything is like a name of one letter");
+    for (line, link, target) in [("passwd /x", "/passwd", "/etc/passwd"), ("chain /x", "/chain", "src/mian.rs")] {
+        let message = format!("`{link}` is a symbolic link to `{target}`, which is not in stage `a`");
+        assert_eq!(hint(line), (message, None));
+    }
     assert_eq!(hint("zzz /x").1, None);
+    assert_eq!(hint("zz yyy /x/").0, "`/zz` not found in stage `a`; `/yyy` not found in stage `a`");
     assert_eq!(hint("--chown=bob package.json /x").0, "no user `bob` in the image's /etc/passwd");
+}
+
+#[test]
+fn sources_missing_from_a_context_are_explained() {
+    struct Nothing;
+    impl crate::context::Exclusions for Nothing {
+        fn excluded_by(&self, _: &ImagePath) -> Option<crate::context::Exclusion> {
+            None
+        }
+    }
+    let tree = MemoryTree::new("package.json link>/etc/passwd");
+    let source = CopySource { view: &tree, exclusions: Some(&Nothing) };
+    let told = |line: &str| {
+        let Err(error) = super::select(source, &copy(line).selector) else { panic!("{line}") };
+        (error.to_string(), error.hint().unwrap_or_default())
+    };
+    let stay = "sources are relative to the build context and cannot leave it; use a wider context, or \
+                `--build-context NAME=DIR` with `COPY --from=NAME`";
+    assert_eq!(told("../x /x"), ("`../x` not found".to_owned(), stay.to_owned()));
+    assert_eq!(told("a/../../x /x"), ("`a/../../x` not found".to_owned(), stay.to_owned()));
+    assert_eq!(told("/etc/passwd /x"), ("`/etc/passwd` not found".to_owned(), stay.to_owned()));
+    let both = format!("did you mean `package.json`? {stay}");
+    assert_eq!(told("../pakage.json /x"), ("`../pakage.json` not found".to_owned(), both));
+    let link = "`link` is a symbolic link to `/etc/passwd`, which is not in the build context";
+    assert_eq!(told("link x/../yyy /x/"), (format!("{link}; `x/../yyy` not found"), String::new()));
+    assert_eq!(told("--parents link/x /x/").0, link);
+}
+
+#[test]
+fn what_is_no_directory_is_named() {
+    let (source, lower) = (MemoryTree::new("a"), MemoryTree::new("f"));
+    with_plan(&source, &lower, vec![FileAction::Copy(copy("a /f/x"))], |plan| {
+        let Err(error) = plan else { panic!() };
+        assert_eq!(error.to_string(), "`/f` is a file in the image, not a directory");
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bld_cache::Store;
 use bld_oci::Digest;
+use bld_oci::archive::ArchiveError;
 use bld_oci::archive::ArchivedImage;
 use bld_oci::archive::scan;
 use bld_oci::compression::Codec;
@@ -23,6 +24,7 @@ use serde_json::json;
 
 use super::ImagesError;
 use super::MAX_DOCUMENT;
+use super::stream::open_tar;
 
 /// Where it is noted what an archive file held when it was last read.
 const MEMO: &str = "archive";
@@ -43,7 +45,11 @@ pub fn load(store: &Store, archive: impl Read, path: &Path) -> Result<Vec<Loaded
     let failed =
         |source: Box<dyn std::error::Error + Send + Sync>| ImagesError::Archive { path: path.to_owned(), source };
     let mut files: HashMap<String, Descriptor> = HashMap::new();
-    let contents = scan(archive, |name, size, content| {
+    let refused = |error: ArchiveError| match error {
+        ArchiveError::NotAnImage => ImagesError::NotAnImage { path: path.to_owned() },
+        error => failed(Box::new(error)),
+    };
+    let contents = scan(open_tar(archive, path)?, |name, size, content| {
         if is_bookkeeping(name) {
             return Ok(());
         }
@@ -51,8 +57,8 @@ pub fn load(store: &Store, archive: impl Read, path: &Path) -> Result<Vec<Loaded
         files.insert(name.to_owned(), descriptor);
         Ok(())
     })
-    .map_err(|error| failed(Box::new(error)))?;
-    let images = contents.images().map_err(|error| failed(Box::new(error)))?;
+    .map_err(refused)?;
+    let images = contents.images().map_err(refused)?;
     let broken = |source| ImagesError::Broken { what: path.display().to_string(), source };
     let mut loaded = Vec::new();
     for image in images {
@@ -198,11 +204,16 @@ fn require(store: &Store, descriptor: &Descriptor, path: &Path) -> Result<(), Im
                     return Err(missing(blob.digest));
                 }
             }
+            // What is named in the store must not break those who list it.
+            let config = store.blobs().read(&manifest.config.digest, MAX_DOCUMENT)?;
+            ImageConfig::parse(&config)
+                .and_then(|config| manifest.check_config(&config))
+                .map_err(|source| ImagesError::Broken { what: path.display().to_string(), source })?;
         }
         Document::Index(index) => {
             let mut whole = 0;
             for entry in &index.manifests {
-                if there(&entry.descriptor)? {
+                if !entry.is_attestation() && there(&entry.descriptor)? {
                     require(store, &entry.descriptor, path)?;
                     whole += 1;
                 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
 
 use bld_cache::Store;
 use bld_cache::record::Record;
@@ -9,7 +11,6 @@ use bld_cache::record::State;
 use bld_cache::record::StateId;
 use bld_oci::Timestamp;
 use bld_oci::compression::Compression;
-use bld_oci::compression::Decoder;
 use bld_oci::image::AssembleOptions;
 use bld_oci::image::Format;
 use bld_oci::image::Image;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use super::ImagesError;
 use super::assemble::store_documents;
+use super::stream::open_tar;
 use crate::layers::unpack::UnpackOptions;
 use crate::layers::unpack::unpack;
 use crate::worker::Layers;
@@ -38,6 +40,8 @@ pub struct ImportOptions {
     pub now: Timestamp,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<Timestamp>,
+    /// How the user would write the archive's path.
+    pub path: PathBuf,
 }
 
 /// Reads a tar, compressed or not, into one layer, and makes an image of it. The same tree gives the same image.
@@ -48,15 +52,18 @@ pub fn import(
     options: &ImportOptions,
 ) -> Result<Image, ImagesError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ImagesError::Archive {
-        path: "of the root file system".into(),
+        path: options.path.clone(),
         source,
     };
-    let decoder = Decoder::new(tar).map_err(|error| failed(Box::new(error)))?;
+    let tar = open_tar(tar, &options.path)?;
     let active = store.layers().create()?;
     let unpack_options =
         UnpackOptions { mode: layers.mode(), lower: None, max_bytes: crate::worker::free_space(active.directory()) };
-    let unpacked = unpack(&mut LayerReader::archive(decoder), active.directory(), unpack_options)
+    let unpacked = unpack(&mut LayerReader::archive(tar), active.directory(), unpack_options)
         .map_err(|error| failed(Box::new(error)))?;
+    if is_image(active.directory()) {
+        return Err(ImagesError::IsImage { path: options.path.clone() });
+    }
     let id = StateId::scratch().push(&unpacked.tree.digest().0);
     let (layer, created) = match store.records().state(id)? {
         Some(known) if known.layers.len() == 1 => (known.layers[0], known.created),
@@ -82,4 +89,13 @@ pub fn import(
         .map_err(|source| ImagesError::Broken { what: "the imported image".to_owned(), source })?;
     store_documents(store, &image)?;
     Ok(image)
+}
+
+/// Whether what was unpacked is an OCI layout, or what `docker save` writes, and no root file system.
+fn is_image(directory: &Path) -> bool {
+    let is_file = |name: &str| directory.join(name).symlink_metadata().is_ok_and(|status| status.is_file());
+    let is_layout = is_file("oci-layout") && is_file("index.json");
+    let is_directory = |name: &str| directory.join(name).is_dir();
+    let has_system = ["bin", "etc", "usr", "sbin", "lib"].into_iter().any(is_directory);
+    (is_layout || is_file("manifest.json")) && !has_system
 }

@@ -28,7 +28,7 @@ pub struct LocalImage {
 pub fn full_name(name: &str) -> Result<String, ImagesError> {
     let reference = name
         .parse::<Reference>()
-        .map_err(|error| ImagesError::BadName { name: name.to_owned(), reason: error.to_string() })?;
+        .map_err(|error| ImagesError::BadName { name: name.to_owned(), reason: error.reason() })?;
     Ok(reference.to_string())
 }
 
@@ -36,29 +36,68 @@ pub fn full_name(name: &str) -> Result<String, ImagesError> {
 pub fn find(store: &Store, name: &str, platform: &Platform) -> Result<LocalImage, ImagesError> {
     let reference = name
         .parse::<Reference>()
-        .map_err(|error| ImagesError::BadName { name: name.to_owned(), reason: error.to_string() })?;
+        .map_err(|error| ImagesError::BadName { name: name.to_owned(), reason: error.reason() })?;
     let descriptor = match reference.digest() {
         Some(digest) => store.images().find(&digest.to_string())?,
-        None => store.images().get(&reference.to_string())?,
+        None => match store.images().get(&reference.to_string())? {
+            None if is_id(name) => store.images().find(name)?,
+            found => found,
+        },
     };
     match descriptor {
         Some(descriptor) => open(store, &descriptor, platform),
-        None => Err(ImagesError::NotFound { name: name.to_owned(), similar: similar(store, &reference)? }),
+        None => Err(ImagesError::NotFound { name: name.to_owned(), similar: similar(store, name)? }),
     }
+}
+
+/// Whether a name may be an image's ID, or as much of one as lists show.
+pub fn is_id(name: &str) -> bool {
+    let digits = name.strip_prefix("sha256:").unwrap_or(name);
+    (12..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The image that `text` means to a person at a terminal: a name, an ID or the beginning of one, a digest, `NAME@DIGEST`.
 pub fn find_any(store: &Store, text: &str, platform: &Platform) -> Result<(LocalImage, Option<String>), ImagesError> {
+    let (descriptor, name) = locate(store, text)?;
+    Ok((open(store, &descriptor, platform)?, name))
+}
+
+/// What `text` means to a person at a terminal: a manifest or an index of several platforms, and its full name if it was named.
+pub fn locate(store: &Store, text: &str) -> Result<(Descriptor, Option<String>), ImagesError> {
     if let Ok(name) = full_name(text)
         && let Some(descriptor) = store.images().get(&name)?
     {
-        return Ok((open(store, &descriptor, platform)?, Some(name)));
+        return Ok((descriptor, Some(name)));
     }
-    let Some(descriptor) = store.images().find(text)? else {
-        let similar = text.parse().ok().map(|reference| similar(store, &reference)).transpose()?.flatten();
-        return Err(ImagesError::NotFound { name: text.to_owned(), similar });
-    };
-    Ok((open(store, &descriptor, platform)?, None))
+    let digest = text.parse::<Reference>().ok().and_then(|reference| reference.digest()).map(|digest| digest.to_string());
+    match store.images().find(digest.as_deref().unwrap_or(text))? {
+        Some(descriptor) => Ok((descriptor, None)),
+        None => Err(ImagesError::NotFound { name: text.to_owned(), similar: similar(store, text)? }),
+    }
+}
+
+/// The bytes of each layer's files, bottom to top, where it is unpacked.
+pub fn layer_sizes(store: &Store, config: &ImageConfig) -> Result<Vec<Option<u64>>, ImagesError> {
+    let sizes = config.diff_ids.iter().map(|diff_id| {
+        let Some(layer) = store.layers().find_by_diff_id(*diff_id)? else { return Ok(None) };
+        let facets = store.layers().facets(layer)?.filter(|facets| facets.directory.is_some());
+        Ok(facets.map(|facets| facets.size))
+    });
+    sizes.collect()
+}
+
+/// The bytes of an image's files; as long as it was never unpacked, those of what is stored of it. What is found out is kept for
+/// when the layers are gone.
+pub fn size(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Result<u64, ImagesError> {
+    let details = store.images().details(descriptor)?;
+    // An index may have no image for this machine.
+    let Ok(image) = open(store, descriptor, platform) else { return Ok(details.size) };
+    let Some(size) = layer_sizes(store, &image.config)?.into_iter().sum::<Option<u64>>() else { return Ok(details.size) };
+    if size != details.size {
+        // A full disk must not hinder a look at the list.
+        store.images().note_size(descriptor, size).ok();
+    }
+    Ok(size)
 }
 
 /// Reads the documents a descriptor leads to; of an index, those of `platform`.
@@ -87,13 +126,23 @@ pub fn open(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Resu
 }
 
 /// A name of the store with the same repository, or one that differs by a slip.
-fn similar(store: &Store, wanted: &Reference) -> Result<Option<String>, ImagesError> {
+pub fn similar(store: &Store, wanted: &str) -> Result<Option<String>, ImagesError> {
+    let Ok(wanted) = wanted.parse::<Reference>() else { return Ok(None) };
     let names: Vec<String> = store.images().list()?.into_iter().filter_map(|(name, _)| name).collect();
     let known: Vec<Reference> = names.iter().filter_map(|name| name.parse().ok()).collect();
     let same = known.iter().find(|reference| reference.repository() == wanted.repository());
     let near = || {
-        let familiar = wanted.familiar();
-        known.iter().find(|reference| bld_parser::suggest::is_near(&familiar, &reference.familiar()))
+        let familiar = without_tag(wanted.familiar());
+        // One letter or two are near to everything.
+        let near = |reference: &&Reference| bld_parser::suggest::is_near(&familiar, &without_tag(reference.familiar()));
+        known.iter().find(|reference| familiar.chars().count() > 2 && near(reference))
     };
     Ok(same.or_else(near).map(Reference::familiar))
+}
+
+fn without_tag(familiar: String) -> String {
+    match familiar.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository.to_owned(),
+        _ => familiar,
+    }
 }

@@ -7,6 +7,9 @@ pub mod local;
 pub mod named;
 pub mod sources;
 
+mod stream;
+
+use std::path::Path;
 use std::path::PathBuf;
 
 use bld_cache::StoreError;
@@ -80,6 +83,24 @@ pub enum ImagesError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Not an archive at all.
+    #[error("{} is not a tar archive (plain, gzip, bzip2, xz or zstd)", path.display())]
+    NotATar {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tar, but not of images.
+    #[error("{} is not an image archive: it has neither `oci-layout` with `index.json`, nor `manifest.json`", path.display())]
+    NotAnImage {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// An image where a root file system was wanted.
+    #[error("{} is an image archive, not a root file system", path.display())]
+    IsImage {
+        /// The archive.
+        path: PathBuf,
+    },
     /// A blob that the manifest names is missing.
     #[error("{what} lacks blob {digest}")]
     BlobMissing {
@@ -110,14 +131,40 @@ impl ImagesError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            ImagesError::NotFound { similar: Some(similar), .. } => Some(format!("did you mean `{similar}`?")),
-            ImagesError::NotFound { name, similar: None } => Some(format!(
-                "registries are not supported yet: `bld load -i FILE` takes an image from an archive, `bld import FILE {name}` makes one \
-                 of a root file system, `--build-context {name}=oci-layout://DIR` uses one where it is"
-            )),
+            ImagesError::NotFound { name, similar } => {
+                let similar = similar.as_ref().map(|similar| format!("did you mean `{similar}`? If not: "));
+                Some(format!(
+                    "{}registries are not supported yet: `bld load -i FILE` takes an image from an archive, \
+                     `bld import FILE {name}` makes one of a root file system, `--build-context {name}=oci-layout://DIR` uses \
+                     one where it is",
+                    similar.unwrap_or_default()
+                ))
+            }
+            ImagesError::BadName { name, .. } => {
+                lower_case(name).map(|name| format!("did you mean `{name}`?"))
+            }
+            ImagesError::NotAnImage { path } => {
+                Some(format!("`bld import {} NAME:TAG` makes an image of a root file system", typed(path)))
+            }
+            ImagesError::IsImage { path } => Some(format!("bld load -i {}", typed(path))),
             _ => None,
         }
     }
+}
+
+/// The image name that `name` is but for upper-case letters in it; those of a tag stay.
+fn lower_case(name: &str) -> Option<String> {
+    let tag = name.rfind(':').filter(|colon| !name[*colon..].contains('/')).unwrap_or(name.len());
+    let lower = format!("{}{}", name[..tag].to_ascii_lowercase(), &name[tag..]);
+    (lower != name && lower.parse::<bld_oci::reference::Reference>().is_ok()).then_some(lower)
+}
+
+/// How messages call what comes from standard input.
+pub const STDIN: &str = "standard input";
+
+/// A file as it is typed.
+fn typed(path: &Path) -> String {
+    if path == Path::new(STDIN) { "-".to_owned() } else { path.display().to_string() }
 }
 
 /// The layers of a manifest with the DiffIDs of its configuration.
@@ -128,4 +175,29 @@ pub(crate) fn image_layers(
     manifest.check_config(config)?;
     let pairs = config.diff_ids.iter().zip(&manifest.layers);
     Ok(pairs.map(|(diff_id, blob)| ImageLayer { diff_id: *diff_id, blob: blob.clone() }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ImagesError;
+
+    #[test]
+    fn names_are_said_once_and_corrected() {
+        for (name, text, hint) in [
+            ("BusyBox:1", "`BusyBox:1` is not an image name: it must be lower case", Some("did you mean `busybox:1`?")),
+            ("x/App:V2", "`x/App:V2` is not an image name: it must be lower case", Some("did you mean `x/app:V2`?")),
+            ("a:!", "`a:!` is not an image name: `!` is not a tag: it must be", None),
+        ] {
+            let error = super::local::full_name(name).unwrap_err();
+            assert!(error.to_string().starts_with(text), "{error}");
+            assert_eq!(error.hint().as_deref(), hint, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_missing_image_is_explained_even_if_there_is_one_like_it() {
+        let error = ImagesError::NotFound { name: "busybox:2".to_owned(), similar: Some("busybox:1".to_owned()) };
+        let hint = error.hint().unwrap();
+        assert!(hint.starts_with("did you mean `busybox:1`? If not: registries are not supported yet"), "{hint}");
+    }
 }

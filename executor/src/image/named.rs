@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use bld_solver::remote::Remote;
+use bld_solver::remote::redacted;
+
 use super::ImagesError;
 
 /// What a named context stands for.
@@ -25,12 +28,14 @@ pub enum NamedContext {
     },
     /// `docker-image://REF`: an image of the local store.
     Image(String),
+    /// A git repository, or a file behind a URL: an archive stands for what is in it.
+    Remote(Remote),
 }
 
 impl NamedContext {
     /// Reads a value. `exists` says whether a path exists: a file name may itself hold a colon.
     pub fn parse(value: &str, exists: &dyn Fn(&str) -> bool) -> Result<NamedContext, ImagesError> {
-        let refuse = |reason: &str| ImagesError::BadContext { value: value.to_owned(), reason: reason.to_owned() };
+        let refuse = |reason: &str| ImagesError::BadContext { value: redacted(value), reason: reason.to_owned() };
         if let Some(reference) = value.strip_prefix("docker-image://") {
             return if reference.is_empty() {
                 Err(refuse("no image is named"))
@@ -56,10 +61,13 @@ impl NamedContext {
                 };
             }
         }
-        for prefix in ["http://", "https://", "git://", "ssh://", "git@", "target:", "input:"] {
+        for prefix in ["target:", "input:"] {
             if value.starts_with(prefix) {
                 return Err(refuse(&format!("`{prefix}` contexts are not supported yet")));
             }
+        }
+        if let Some(remote) = Remote::parse(value).map_err(|error| refuse(&error.to_string()))? {
+            return Ok(NamedContext::Remote(remote));
         }
         if value.is_empty() {
             return Err(refuse("it is empty"));
@@ -118,7 +126,7 @@ mod tests {
         ] {
             assert_eq!(NamedContext::parse(value, &exists).unwrap(), expected, "{value}");
         }
-        for value in ["", "https://example.test/x.git", "docker-image://", "oci-archive:", "target:base"] {
+        for value in ["", "https://example.test/x.git#-x", "docker-image://", "oci-archive:", "target:base"] {
             assert!(NamedContext::parse(value, &exists).is_err(), "{value}");
         }
     }

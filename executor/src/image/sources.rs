@@ -64,6 +64,7 @@ impl ImageSources {
         };
         let image = match context {
             NamedContext::Directory(_) => return Ok(Resolved::Context(key.to_owned())),
+            NamedContext::Remote(remote) => return Ok(Resolved::Remote(remote.clone())),
             NamedContext::Image(reference) => local::find(&self.store, reference, platform)?,
             NamedContext::OciLayout { directory, image } => {
                 let descriptor = ingest_layout(&self.store, directory, image.as_deref(), platform)?;
@@ -88,23 +89,31 @@ impl SourceResolver for ImageSources {
     fn is_named_context(&self, name: &str) -> bool {
         self.named(name, None).is_some()
     }
+
+    fn is_missing(&self, error: &ImagesError) -> bool {
+        matches!(error, ImagesError::NotFound { .. })
+    }
 }
 
 fn resolved(name: &str, image: &LocalImage) -> Result<Resolved, ImagesError> {
     let layers = image_layers(&image.manifest, &image.config)
         .map_err(|source| ImagesError::Broken { what: name.to_owned(), source })?;
-    let full = name.parse::<Reference>().map_or_else(|_| name.to_owned(), |reference| reference.to_string());
+    let full = match name.parse::<Reference>() {
+        Ok(reference) if !local::is_id(name) => reference.to_string(),
+        _ => name.to_owned(),
+    };
     Ok(Resolved::Image(ResolvedImage { name: full, config: image.config.clone(), layers }))
 }
 
 /// The images that `wanted` means: those of this very name or digest, else those whose name is a reference that is equal, or has it as tag.
 fn find_named<'a>(named: &[(Option<&str>, &'a Descriptor)], wanted: &str) -> Vec<&'a Descriptor> {
     let full = wanted.parse::<Reference>().ok().map(|reference| reference.to_string());
-    let exactly = |name: Option<&str>, descriptor: &Descriptor| {
-        name == Some(wanted) || descriptor.digest.to_string() == wanted
-    };
+    let exactly =
+        |name: Option<&str>, descriptor: &Descriptor| name == Some(wanted) || descriptor.digest.to_string() == wanted;
     let roughly = |name: Option<&str>, _: &Descriptor| {
-        let Some(Ok(reference)) = name.filter(|name| name.contains(['/', ':'])).map(str::parse::<Reference>) else { return false };
+        let Some(Ok(reference)) = name.filter(|name| name.contains(['/', ':'])).map(str::parse::<Reference>) else {
+            return false;
+        };
         Some(reference.to_string()) == full || reference.tag() == Some(wanted)
     };
     let select = |matches: &dyn Fn(Option<&str>, &Descriptor) -> bool| {

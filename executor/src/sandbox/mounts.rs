@@ -54,7 +54,7 @@ pub(super) fn mount_system(spec: &Spec, assembled: &Assembled, made: &mut Vec<Pa
     let root = &assembled.root;
     let dev = mount_dev(spec, root, made)?;
     let mut mask = Mask { null: clone_null(&dev)?, empty: None };
-    mount_proc(root, &mut mask, made)?;
+    mount_proc(spec, root, &mut mask, made)?;
     mount_sys(spec, root, &mut mask, made)?;
     mount_files(spec, assembled, made)?;
     Ok(dev)
@@ -119,13 +119,16 @@ fn device(dev: &OwnedFd, name: &str, major: u32, minor: u32) -> Result<(), StepE
     Ok(())
 }
 
-fn mount_proc(root: &OwnedFd, mask: &mut Mask, made: &mut Vec<PathBuf>) -> Result<(), StepError> {
+fn mount_proc(spec: &Spec, root: &OwnedFd, mask: &mut Mask, made: &mut Vec<PathBuf>) -> Result<(), StepError> {
     let target = ordinary_directory(root, "proc", made)?;
     let proc = match filesystem("proc", &[], NOSUID | NODEV | NOEXEC) {
         Err(Errno::PERM) => return Err(StepError::ProcMasked),
         other => other.context("mount", "/proc")?,
     };
     attach(&proc, target.as_fd(), "/proc")?;
+    if spec.privileged {
+        return Ok(());
+    }
     for name in PROC_READ_ONLY {
         read_only(&proc, name)?;
     }
@@ -137,7 +140,8 @@ fn mount_proc(root: &OwnedFd, mask: &mut Mask, made: &mut Vec<PathBuf>) -> Resul
 
 fn mount_sys(spec: &Spec, root: &OwnedFd, mask: &mut Mask, made: &mut Vec<PathBuf>) -> Result<(), StepError> {
     let target = ordinary_directory(root, "sys", made)?;
-    let attributes = NOSUID | NODEV | NOEXEC | RDONLY;
+    let attributes = NOSUID | NODEV | NOEXEC;
+    let attributes = if spec.privileged { attributes } else { attributes | RDONLY };
     let own_network = !matches!(spec.network, Network::Host);
     let sys = match filesystem("sysfs", &[], attributes) {
         // sysfs shows a network namespace; the host's is not ours to show from inside a user namespace.
@@ -148,24 +152,25 @@ fn mount_sys(spec: &Spec, root: &OwnedFd, mask: &mut Mask, made: &mut Vec<PathBu
         other => other.context("mount", "/sys")?,
     };
     attach(&sys, target.as_fd(), "/sys")?;
-    for path in SYS_MASKED {
-        mask.hide(&sys, path)?;
+    if !spec.privileged {
+        for path in SYS_MASKED {
+            mask.hide(&sys, path)?;
+        }
+        for processor in processors(&sys) {
+            mask.hide(&sys, &format!("devices/system/cpu/{processor}/thermal_throttle"))?;
+        }
     }
-    for processor in processors(&sys) {
-        mask.hide(&sys, &format!("devices/system/cpu/{processor}/thermal_throttle"))?;
-    }
-    mount_cgroup(&sys)
+    mount_cgroup(&sys, attributes)
 }
 
 /// The step's own part of the cgroup tree where the host has the unified one; with version 1 an empty directory.
-fn mount_cgroup(sys: &OwnedFd) -> Result<(), StepError> {
+fn mount_cgroup(sys: &OwnedFd, attributes: MountAttrFlags) -> Result<(), StepError> {
     let target = match open_directory(sys, "fs/cgroup") {
         Err(Errno::NOENT) => return Ok(()),
         other => other.context("open", "/sys/fs/cgroup")?,
     };
     let unified = rustix::fs::statfs("/sys/fs/cgroup")
         .is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|kind| kind == u64::from(CGROUP2_MAGIC)));
-    let attributes = NOSUID | NODEV | NOEXEC | RDONLY;
     let own = if unified { filesystem("cgroup2", &[], attributes).ok() } else { None };
     let mount = match own {
         Some(mount) => mount,

@@ -108,7 +108,7 @@ impl Stack {
         // The message of slirp4netns would not tell what is usual.
         let tunnel = rustix::fs::open("/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         drop(tunnel.map_err(|errno| {
-            unavailable("/dev/net/tun cannot be opened (it is usually there with mode 0666)", Some(errno.into()))
+            unavailable("/dev/net/tun cannot be opened", Some(errno.into()))
         })?);
         let pipe =
             || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| unavailable("cannot make a pipe", Some(errno.into())));

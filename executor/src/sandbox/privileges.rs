@@ -85,9 +85,15 @@ pub(super) fn own_output(spec: &Spec) {
 
 /// Becomes the step's user with the step's capabilities. The filter is installed by now.
 pub(super) fn drop_privileges(spec: &Spec) -> Result<(), StepError> {
+    // Those of bld itself: inside a user namespace, and inside a container, that may be less than all there are.
+    let allowed = if spec.privileged {
+        rustix::thread::capabilities(None).context("read", "capabilities")?.permitted
+    } else {
+        CAPABILITIES
+    };
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if CAPABILITIES.contains(capability) {
+        if allowed.contains(capability) {
             continue;
         }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -108,7 +114,7 @@ pub(super) fn drop_privileges(spec: &Spec) -> Result<(), StepError> {
         rustix::thread::set_thread_res_uid(uid, uid, uid).context("become the user", spec.uid.to_string())?;
     }
     let keep = spec.uid == 0 || spec.identity == Identity::SingleId;
-    let own = if keep { CAPABILITIES } else { CapabilitySet::empty() };
+    let own = if keep { allowed } else { CapabilitySet::empty() };
     let sets = CapabilitySets { effective: own, permitted: own, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).context("set", "capabilities")?;
     if spec.no_new_privileges {

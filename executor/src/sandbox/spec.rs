@@ -43,6 +43,8 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// `--ulimit`; what is not named here gets the defaults.
     pub limits: Vec<ResourceLimit>,
+    /// All capabilities, no system call filter, nothing of /proc and /sys hidden: `RUN --security=insecure`.
+    pub privileged: bool,
     /// Forbid the step to gain privileges by executing setuid files.
     pub no_new_privileges: bool,
     /// How user ids of the step reach the disk; what [`super::userns::enter`] returned.

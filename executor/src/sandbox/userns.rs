@@ -137,20 +137,42 @@ impl Ranges {
     fn of_user() -> Result<Self, SandboxError> {
         let uid = geteuid().as_raw();
         let name = user_name(uid);
-        let read = |path: &str, tool: &str| {
-            let text = fs::read_to_string(path).unwrap_or_default();
-            let ranges = parse_ranges(&text, name.as_deref(), uid);
-            if ranges.is_empty() {
-                let who = name.clone().unwrap_or_else(|| uid.to_string());
-                return Err(SandboxError::IdMap {
-                    blocker: format!("{path} has no line for {who}"),
-                    fix: format!("add one: usermod --{tool} 100000-165535 {who}"),
-                });
-            }
-            Ok(ranges)
-        };
-        Ok(Self { users: read("/etc/subuid", "add-subuids")?, groups: read("/etc/subgid", "add-subgids")? })
+        let texts = ["/etc/subuid", "/etc/subgid"].map(|path| fs::read_to_string(path).unwrap_or_default());
+        let [users, groups] = [0, 1].map(|file: usize| parse_ranges(&texts[file], name.as_deref(), uid));
+        let who = name.unwrap_or_else(|| uid.to_string());
+        match advice([users.is_empty(), groups.is_empty()], &texts, &who) {
+            Some((blocker, fix)) => Err(SandboxError::IdMap { blocker, fix }),
+            None => Ok(Self { users, groups }),
+        }
     }
+}
+
+/// What is missing and how to get it, if there is no line for `who` in `/etc/subuid`, in `/etc/subgid`, or in both.
+fn advice([users, groups]: [bool; 2], texts: &[String; 2], who: &str) -> Option<(String, String)> {
+    let (files, flags): (&str, &[&str]) = match (users, groups) {
+        (false, false) => return None,
+        (true, false) => ("/etc/subuid has", &["--add-subuids"]),
+        (false, true) => ("/etc/subgid has", &["--add-subgids"]),
+        (true, true) => ("/etc/subuid and /etc/subgid have", &["--add-subuids", "--add-subgids"]),
+    };
+    let first = free_range(texts);
+    let last = first.saturating_add(RANGE - 1);
+    let flags: Vec<String> = flags.iter().map(|flag| format!("{flag} {first}-{last}")).collect();
+    Some((format!("{files} no line for {who}"), format!("as root: usermod {} {who}", flags.join(" "))))
+}
+
+/// As many ids as one user is usually lent: what images expect.
+const RANGE: u32 = 65536;
+
+/// The first of [`RANGE`] ids that are lent to nobody yet, neither as users nor as groups.
+fn free_range(texts: &[String; 2]) -> u32 {
+    let ends = texts.iter().flat_map(|text| text.lines()).filter_map(|line| {
+        let mut fields = line.trim().split(':').skip(1);
+        let (first, count): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        first.checked_add(count)
+    });
+    // Where the tools that lend ids begin by themselves.
+    ends.fold(100_000, u32::max)
 }
 
 /// Lines are `user:first:count`; the user is a name or a number.
@@ -256,7 +278,20 @@ fn run(program: &str, arguments: &[String]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{map_arguments, parse_ranges};
+    use super::{advice, map_arguments, parse_ranges};
+
+    #[test]
+    fn advice_names_ids_that_are_free() {
+        let empty = [String::new(), String::new()];
+        let (blocker, fix) = advice([true, true], &empty, "ann").unwrap();
+        assert_eq!(blocker, "/etc/subuid and /etc/subgid have no line for ann");
+        assert_eq!(fix, "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ann");
+        let lent = ["a:100000:65536\nbad\n".to_owned(), "a:100000:65536\nb:300000:10\n".to_owned()];
+        let (blocker, fix) = advice([false, true], &lent, "ann").unwrap();
+        assert_eq!(blocker, "/etc/subgid has no line for ann");
+        assert_eq!(fix, "as root: usermod --add-subgids 300010-365545 ann");
+        assert_eq!(advice([false, false], &lent, "ann"), None);
+    }
 
     #[test]
     fn ranges_are_found_by_name_and_by_number() {

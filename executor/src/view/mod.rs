@@ -72,6 +72,20 @@ pub enum ViewKind {
     Socket,
 }
 
+impl ViewKind {
+    /// What it is called in a sentence.
+    pub fn article(&self) -> &'static str {
+        match self {
+            ViewKind::Directory => "a directory",
+            ViewKind::File { .. } => "a file",
+            ViewKind::Symlink { .. } => "a symbolic link",
+            ViewKind::CharDevice { .. } | ViewKind::BlockDevice { .. } => "a device",
+            ViewKind::Fifo => "a named pipe",
+            ViewKind::Socket => "a socket",
+        }
+    }
+}
+
 /// A view could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {

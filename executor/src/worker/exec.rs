@@ -13,6 +13,7 @@ use bld_cache::store::LogWriter;
 use bld_solver::graph::Vertex;
 use bld_solver::graph::VertexId;
 use bld_solver::op::Exec;
+use bld_solver::op::SecurityMode;
 use bld_solver::worker::Event;
 use bld_solver::worker::Reporter;
 use bld_solver::worker::Stream;
@@ -36,6 +37,7 @@ use crate::sandbox::FileMount;
 use crate::sandbox::RootFs;
 use crate::sandbox::Spec;
 use crate::sandbox::Upper;
+use crate::secrets::Mask;
 
 /// docker's size of /dev/shm.
 const DEFAULT_SHM_SIZE: u64 = 64 << 20;
@@ -53,6 +55,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         let input = inputs.first().ok_or(ExecuteError::LayerMissing)?;
         let view = self.view(input)?;
         let user = passwd::resolve_user(&exec.user, view.as_ref())?;
+        let mounted = self.mount(id, exec, inputs, canceler)?;
         let lowers = self.shared.layers.directories(&input.layers)?;
         let active = self.shared.store.layers().create()?;
         let mode = self.shared.layers.mode();
@@ -65,7 +68,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                 upper: Some(Upper { upper: active.directory().to_owned(), work: active.work().to_owned() }),
             },
             args: exec.args.clone(),
-            env: environment(exec, &user),
+            env: environment(exec, &user, &mounted.env),
             cwd: path_of(exec.cwd.as_bytes()),
             uid: user.uid,
             gid: user.gid,
@@ -75,9 +78,13 @@ impl<R: Reporter + 'static> LocalWorker<R> {
             resolv_conf,
             network: network.for_spec(),
             shm_size: exec.shm_size.unwrap_or(DEFAULT_SHM_SIZE),
-            files: exec.script.iter().map(script_mount).collect(),
-            mounts: Vec::new(),
+            files: exec.script.iter().map(script_mount).chain(mounted.files.iter().cloned()).collect(),
+            mounts: mounted.mounts.clone(),
             limits: Vec::new(),
+            privileged: match exec.security {
+                SecurityMode::Sandbox => false,
+                SecurityMode::Insecure => true,
+            },
             no_new_privileges: false,
             identity: self.shared.config.identity,
         };
@@ -85,9 +92,10 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         if canceler.is_canceled() {
             return Err(ExecuteError::Canceled);
         }
-        let (exit, mount_points) = self.run_step(id, &spec, canceler, &mut log)?;
+        let ran = self.run_step(id, &spec, canceler, &mut log);
+        let (exit, mount_points) = ran.map_err(|error| super::not_found::explain(error, exec, view.as_ref()))?;
         drop(network);
-        let command = command_of(vertex);
+        let command = shorten(&command_of(vertex));
         match exit.status {
             _ if canceler.is_canceled() => return Err(ExecuteError::Canceled),
             ExitStatus::Code(0) => {}
@@ -99,6 +107,10 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         remove_mount_points(active.directory(), &mount_points);
         let scanned = layers::scan::scan(active.directory(), view.as_ref(), mode)?;
         self.tell(id, &scanned.notes);
+        if mounted.sees_secrets {
+            self.shared.config.secrets.search(&scanned.tree, active.directory())?;
+        }
+        drop(mounted);
         self.commit(input, active, &scanned.tree)
     }
 
@@ -143,6 +155,20 @@ impl<R: Reporter + 'static> LocalWorker<R> {
     ) -> Result<(), ExecuteError> {
         let mut buffer = vec![0; 64 * 1024];
         let mut open = [true, true];
+        let secrets = &self.shared.config.secrets;
+        let mut masks = [Mask::new(secrets), Mask::new(secrets)];
+        let mut show = |stream: Stream, bytes: &[u8]| -> Result<(), ExecuteError> {
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            log.write_all(bytes).map_err(|source| ExecuteError::Io {
+                verb: "write",
+                path: log.path().to_owned(),
+                source,
+            })?;
+            self.shared.reporter.on_event(id, Event::Log { stream, bytes });
+            Ok(())
+        };
         loop {
             let watched = |open: bool| if open { PollFlags::IN } else { PollFlags::empty() };
             let mut polled = [
@@ -170,13 +196,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                             break;
                         }
                         Ok(length) => {
-                            let bytes = &buffer[..length];
-                            log.write_all(bytes).map_err(|source| ExecuteError::Io {
-                                verb: "write",
-                                path: log.path().to_owned(),
-                                source,
-                            })?;
-                            self.shared.reporter.on_event(id, Event::Log { stream, bytes });
+                            show(stream, &masks[index].push(&buffer[..length]))?;
                             if !ready[2] {
                                 break;
                             }
@@ -188,17 +208,19 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                 }
             }
             if ready[2] {
-                return Ok(());
+                show(Stream::Stdout, &masks[0].finish())?;
+                return show(Stream::Stderr, &masks[1].finish());
             }
         }
     }
 }
 
 /// The whole environment of the step: HOME comes from the image's user unless it is set.
-fn environment(exec: &Exec, user: &User) -> Vec<String> {
-    let mut pairs: Vec<String> =
-        exec.env.iter().chain(&exec.unkeyed_env).map(|(name, value)| format!("{name}={value}")).collect();
-    if !exec.env.iter().any(|(name, _)| name == "HOME") {
+fn environment(exec: &Exec, user: &User, mounted: &[(String, String)]) -> Vec<String> {
+    let hidden = |name: &String| mounted.iter().any(|(known, _)| known == name);
+    let own = exec.env.iter().chain(&exec.unkeyed_env).filter(|(name, _)| !hidden(name));
+    let mut pairs: Vec<String> = own.chain(mounted).map(|(name, value)| format!("{name}={value}")).collect();
+    if !exec.env.iter().chain(mounted).any(|(name, _)| name == "HOME") {
         pairs.push(format!("HOME={}", String::from_utf8_lossy(&user.home)));
     }
     pairs
@@ -265,4 +287,11 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), ExecuteError> {
 
 fn io_error(verb: &'static str, what: &str, errno: rustix::io::Errno) -> ExecuteError {
     ExecuteError::Io { verb, path: PathBuf::from(what), source: errno.into() }
+}
+
+/// As much of a command as a message has room for: the excerpt shows the whole.
+fn shorten(command: &str) -> String {
+    const ROOM: usize = 80;
+    let line = command.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= ROOM { line } else { line.chars().take(ROOM - 1).chain(['…']).collect() }
 }

@@ -30,7 +30,6 @@ impl<R: Reporter + 'static> LocalWorker<R> {
     pub(super) fn run_file(&self, id: VertexId, operation: &FileOp, inputs: &[State]) -> Result<Record, ExecuteError> {
         let scratch = State { id: StateId::scratch(), layers: Vec::new() };
         let input = inputs.first().unwrap_or(&scratch);
-        let lower = self.view(input)?;
         let views = operation.actions.iter().map(|action| match action {
             FileAction::Copy(copy) => self.copy_view(&copy.from, inputs).map(Some),
             FileAction::Mkfile(_) | FileAction::Mkdir(_) => Ok(None),
@@ -38,6 +37,17 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         let views: Vec<Option<SourceView>> = views.collect::<Result<_, _>>()?;
         let sources: Vec<Option<CopySource<'_>>> =
             views.iter().map(|view| view.as_ref().map(SourceView::as_source)).collect();
+        self.write_files(id, operation, &sources, input)
+    }
+
+    fn write_files(
+        &self,
+        id: VertexId,
+        operation: &FileOp,
+        sources: &[Option<CopySource<'_>>],
+        input: &State,
+    ) -> Result<Record, ExecuteError> {
+        let lower = self.view(input)?;
         let active = self.shared.store.layers().create()?;
         let directory =
             rustix::fs::open(active.directory(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -47,21 +57,34 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                 source: errno.into(),
             })?;
         let options = ApplyOptions { mode: self.shared.layers.mode(), time: self.shared.config.made_up_time };
-        let applied = copy::apply(operation, &sources, lower.as_ref(), directory.as_fd(), &options)?;
-        self.tell(id, &applied.notes);
+        let applied = copy::apply(operation, sources, lower.as_ref(), directory.as_fd(), &options)?;
+        self.tell_copy(id, &applied.notes)?;
         self.commit(input, active, &applied.tree)
     }
 
     /// A whole build context as a root file system.
     pub(super) fn local_source(&self, id: VertexId, context: &str) -> Result<Record, ExecuteError> {
+        let view = self.copy_view(&CopyFrom::Context(context.to_owned()), &[])?;
+        self.whole(id, view.as_source())
+    }
+
+    /// Everything in a tree as a layer of its own.
+    pub(super) fn whole(&self, id: VertexId, source: CopySource<'_>) -> Result<Record, ExecuteError> {
         let all = CopyAction {
-            from: CopyFrom::Context(context.to_owned()),
-            selector: Selector { sources: vec![".".to_owned()], exclude: Vec::new(), parents: false },
+            // Which context is of no interest where its tree is given.
+            from: CopyFrom::Context(String::new()),
+            selector: Selector {
+                sources: vec![".".to_owned()],
+                exclude: Vec::new(),
+                parents: false,
+                tree: String::new(),
+            },
             destination: Destination { path: ImagePath::root(), is_directory: true },
             owner: None,
             mode: None,
             unpack: Some(false),
         };
-        self.run_file(id, &FileOp { actions: vec![FileAction::Copy(all)] }, &[])
+        let scratch = State { id: StateId::scratch(), layers: Vec::new() };
+        self.write_files(id, &FileOp { actions: vec![FileAction::Copy(all)] }, &[Some(source)], &scratch)
     }
 }

@@ -12,11 +12,13 @@ use bld_cache::key::Domain;
 use bld_cache::key::KeyHasher;
 use bld_cache::record::LayerId;
 use bld_cache::record::State;
+use bld_cache::store::ActiveLayer;
 use bld_cache::store::LayerFacets;
 use bld_cache::tree::Tree;
 use bld_oci::DiffId;
 use bld_oci::compression::Decoder;
 use bld_oci::hashing::DigestReader;
+use bld_oci::image::Descriptor;
 use bld_oci::layer::LayerReader;
 use bld_solver::worker::Reporter;
 
@@ -110,24 +112,27 @@ impl Layers {
             return Ok(found);
         }
         let facets = self.store.layers().facets(layer)?.ok_or(ExecuteError::LayerMissing)?;
-        let mut active = self.store.layers().create()?;
         let lower = MergedTree::new(stack.to_vec());
-        let alone = match self.unpack_blob(&facets, active.directory(), None) {
+        let alone = match self.unpack_any(&facets, None) {
             Err(ExecuteError::Layer(LayerError::HardlinkOutside { .. })) if !below.is_empty() => None,
-            unpacked => Some(unpacked?),
+            Err(error) => {
+                self.store.layers().forget_image_blobs(layer)?;
+                return Err(error);
+            }
+            Ok(unpacked) => Some(unpacked),
         };
-        if let Some(alone) = alone.as_ref().filter(|alone| alone.is_self_contained() || below.is_empty()) {
-            self.store.layers().attach_directory(layer, active, &alone.tree)?;
-        } else {
-            let tree = match alone {
-                Some(alone) if alone.fits(&lower)? => alone.tree,
-                _ => {
-                    active = self.store.layers().create()?;
-                    self.unpack_blob(&facets, active.directory(), Some(&lower))?.tree
-                }
-            };
-            let stand_in = self.store.layers().commit(active, &tree)?;
-            self.store.memo().put(UNPACKED_ON, key.as_bytes(), stand_in.as_bytes())?;
+        match alone {
+            Some((active, alone)) if alone.is_self_contained() || below.is_empty() => {
+                self.store.layers().attach_directory(layer, active, &alone.tree)?;
+            }
+            alone => {
+                let (active, unpacked) = match alone {
+                    Some((active, alone)) if alone.fits(&lower)? => (active, alone),
+                    _ => self.unpack_any(&facets, Some(&lower))?,
+                };
+                let stand_in = self.store.layers().commit(active, &unpacked.tree)?;
+                self.store.memo().put(UNPACKED_ON, key.as_bytes(), stand_in.as_bytes())?;
+            }
         }
         self.known(layer, key)?.ok_or(ExecuteError::LayerMissing)
     }
@@ -156,15 +161,35 @@ impl Layers {
         }
     }
 
+    /// The layer's files in a new directory. Any image may have claimed the layer's DiffID for a blob of its own, which is a lie or not only
+    /// once it is unpacked: a blob that fails is no reason not to try the others.
+    fn unpack_any(
+        &self,
+        facets: &LayerFacets,
+        lower: Option<&MergedTree>,
+    ) -> Result<(ActiveLayer, layers::unpack::Unpacked), ExecuteError> {
+        let mut failure = ExecuteError::LayerMissing;
+        for (_, blob) in &facets.blobs {
+            let active = self.store.layers().create()?;
+            match self.unpack_blob(facets, blob, active.directory(), lower) {
+                Ok(unpacked) => return Ok((active, unpacked)),
+                // The caller can help with this one.
+                Err(error @ ExecuteError::Layer(LayerError::HardlinkOutside { .. })) => failure = error,
+                Err(error) if matches!(failure, ExecuteError::LayerMissing) => failure = error,
+                Err(_) => {}
+            }
+        }
+        Err(failure)
+    }
+
     fn unpack_blob(
         &self,
         facets: &LayerFacets,
+        blob: &Descriptor,
         directory: &std::path::Path,
         lower: Option<&MergedTree>,
     ) -> Result<layers::unpack::Unpacked, ExecuteError> {
-        let (Some(diff_id), Some((_, blob))) = (facets.diff_id, facets.blobs.first()) else {
-            return Err(ExecuteError::LayerMissing);
-        };
+        let diff_id = facets.diff_id.ok_or(ExecuteError::LayerMissing)?;
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ExecuteError::Unpack {
             diff_id: diff_id.to_string(),
             source,

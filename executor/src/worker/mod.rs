@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `exec` | RUN: a sandbox over an overlay mount |
 //! | `file` | COPY, ADD, WORKDIR: files into a layer directory |
+//! | `mounts` | what `RUN --mount` shows a step |
 //! | `layers` | layers as directories, trees and views; unpacking on demand |
 //! | `blobs` | layers as compressed tars, in the background |
+//! | `remote` | fetched files and git repositories as layers |
+//! | `not_found` | why a command is said not to exist |
 //! | `cancel` | stopping what runs when the solver loses interest |
 //!
 //! What blocks runs on threads of its own, so that a sleeping step holds up nothing; hashing and compression share one thread a core.
@@ -15,10 +18,14 @@ mod cancel;
 mod exec;
 mod file;
 mod layers;
+mod mounts;
 mod network;
+mod not_found;
+mod remote;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
@@ -51,14 +58,23 @@ pub(crate) use self::layers::free_space;
 pub use self::network::NetworkPolicy;
 use self::network::Networks;
 use crate::context::ContextTree;
+use crate::copy::CopyError;
 use crate::copy::CopySource;
+use crate::copy::Note;
 use crate::error::ExecuteError;
 use crate::layers::LayerMode;
 use crate::layers::OverlayFlavor;
 use crate::layers::Ownership;
 use crate::sandbox::Helper;
 use crate::sandbox::Identity;
+use crate::secrets::Secrets;
+use crate::ssh::Agents;
+use crate::sources::Remotes;
 use crate::view::merged::MergedTree;
+
+/// How soon a claim that another process holds is asked for again: at first, and at the latest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker needs to know of one build.
 #[derive(Debug)]
@@ -71,6 +87,12 @@ pub struct WorkerConfig {
     pub identity: Identity,
     /// What network RUN steps get by default.
     pub network: NetworkPolicy,
+    /// Secrets that steps may ask for. What steps print is masked with all of them.
+    pub secrets: Secrets,
+    /// Ssh agents that steps may ask for.
+    pub agents: Agents,
+    /// Fetches what is on the network.
+    pub remotes: Remotes,
     /// The time given to files that bld makes up.
     pub made_up_time: Timestamp,
     /// No file of a new layer is given a later modification time than this.
@@ -79,6 +101,8 @@ pub struct WorkerConfig {
     pub compression: Option<Compression>,
     /// The machine's processors.
     pub cores: usize,
+    /// A wildcard that matches nothing is an error.
+    pub strict: bool,
 }
 
 /// Executes operations on this machine. Clones share everything.
@@ -179,6 +203,24 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         }
     }
 
+    /// The same for a copy. A pattern without a match is a trap, and said whenever the copy is looked at, cached or not.
+    fn tell_copy(&self, vertex: VertexId, notes: &[Note]) -> Result<(), ExecuteError> {
+        for note in notes {
+            match note {
+                Note::NoMatch { pattern, excluded } if self.shared.config.strict => {
+                    let (pattern, excluded) = (pattern.clone(), excluded.clone());
+                    return Err(CopyError::EmptyWildcard { pattern, excluded }.into());
+                }
+                Note::NoMatch { .. } => {
+                    let event = Event::Warning { code: "EmptyWildcard", message: &note.to_string() };
+                    self.shared.reporter.on_event(vertex, event);
+                }
+                _ => self.tell(vertex, std::slice::from_ref(note)),
+            }
+        }
+        Ok(())
+    }
+
     /// Turns a finished layer directory into the result of a step. A state that is known already keeps its old layers: early cutoff.
     fn commit(&self, input: &State, active: ActiveLayer, tree: &Tree) -> Result<Record, ExecuteError> {
         let store = &self.shared.store;
@@ -206,10 +248,15 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
     }
 
     async fn claim(&self, key: CacheKey) -> Result<Claim, ExecuteError> {
-        if let Some(claim) = self.shared.store.try_claim(key)? {
-            return Ok(claim);
+        // Asked again and again rather than waited for on a thread: a thread that waits for another process cannot be stopped.
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            if let Some(claim) = self.shared.store.try_claim(key)? {
+                return Ok(claim);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        self.blocking(move |this, _| Ok(this.shared.store.claim(key)?)).await
     }
 
     async fn digest(
@@ -217,16 +264,21 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
         from: &CopyFrom,
         selector: &Selector,
         inputs: &[State],
-        _vertex: VertexId,
+        vertex: VertexId,
     ) -> Result<[u8; 32], ExecuteError> {
         let (from, selector, inputs) = (from.clone(), selector.clone(), inputs.to_vec());
         self.blocking(move |this, _| {
             let view = this.copy_view(&from, &inputs)?;
             let source = view.as_source();
             let selection = crate::copy::select(source, &selector)?;
+            this.tell_copy(vertex, &selection.notes)?;
             Ok(selection.digest(source.view)?)
         })
         .await
+    }
+
+    async fn pin(&self, _id: VertexId, source: &Source) -> Result<[u8; 32], ExecuteError> {
+        Ok(self.shared.config.remotes.pin(source).await?)
     }
 
     async fn execute(&self, id: VertexId, vertex: &Vertex, inputs: &[State]) -> Result<Record, ExecuteError> {
@@ -246,6 +298,8 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
             Op::Source(Source::Local { context }) => {
                 self.blocking(move |this, _| this.local_source(id, &context)).await?
             }
+            Op::Source(Source::Http(source)) => self.http_source(id, &source).await?,
+            Op::Source(Source::Git(source)) => self.git_source(id, &source).await?,
             Op::Exec(exec) => {
                 let vertex = vertex.clone();
                 self.blocking(move |this, canceler| this.run_exec(id, &vertex, &exec, &inputs, canceler)).await?

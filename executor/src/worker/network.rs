@@ -13,6 +13,7 @@ use bld_solver::worker::Stream;
 use crate::error::ExecuteError;
 use crate::sandbox::Network;
 use crate::sandbox::ResolvConf;
+use crate::sandbox::SandboxError;
 use crate::sandbox::network::NetworkSlot;
 
 /// What network RUN steps get that do not say.
@@ -78,7 +79,7 @@ impl Networks {
                 (Err((reason, _)), NetworkPolicy::Private) => Err(ExecuteError::Network { reason }),
                 (Err((reason, first)), _) => {
                     if first {
-                        let note = format!("note: no private network ({reason}): steps use the host's\n");
+                        let note = format!("note: RUN steps use the host's network: {reason}\n");
                         reporter.on_event(vertex, Event::Log { stream: Stream::Stderr, bytes: note.as_bytes() });
                     }
                     Ok(host())
@@ -99,7 +100,10 @@ impl Networks {
             }
         }
         NetworkSlot::private().map_err(|error| {
-            let reason = error.to_string();
+            let reason = match error {
+                SandboxError::Network { reason, .. } => reason,
+                error => error.to_string(),
+            };
             let first = self.lock().unavailable.replace(reason.clone()).is_none();
             (reason, first)
         })

@@ -14,7 +14,7 @@ pub enum ImageError {
         limit: u64,
     },
     /// Not JSON, or not of the shape the specification gives.
-    #[error("{document} is not valid: {source}")]
+    #[error("{document} is not valid")]
     Json {
         /// Which kind of document.
         document: &'static str,
@@ -32,7 +32,7 @@ pub enum ImageError {
         expected: &'static str,
     },
     /// A digest that is not sha256.
-    #[error("{document}: {source}")]
+    #[error("{document} has an unusable digest")]
     Digest {
         /// Which kind of document.
         document: &'static str,

@@ -33,6 +33,12 @@ pub(super) fn pairs(line: Line<'_>, head: &Head<'_>, name: &str, sink: &mut Sink
     for word in words {
         let Some(equals) = word.text().find('=') else {
             let text = word.text();
+            if text.starts_with('#') {
+                // What follows is of the comment too.
+                sink.error("MissingEqualsSign", word.span(), format!("no `=` in `{text}`"), "a comment needs a line of its own");
+                complete = false;
+                break;
+            }
             let hint =
                 format!("write `{text}=VALUE`, or put the whole value in quotes if it belongs to the word before");
             sink.error("MissingEqualsSign", word.span(), format!("no `=` in `{text}`"), hint);

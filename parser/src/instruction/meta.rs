@@ -169,8 +169,14 @@ fn interval(flags: &Flags, name: &str, sink: &mut Sink) -> Option<u64> {
             sink.error("InvalidDuration", value.span, message, hint);
             None
         }
+        Err(duration::DurationError::NoUnit) => {
+            let text = &value.value;
+            let message = format!("`{text}` is not a duration: the unit is missing (write `{text}s`)");
+            sink.error("InvalidDuration", value.span, message, hint);
+            None
+        }
         Err(error) => {
-            sink.error("InvalidDuration", value.span, format!("`{}` as a duration: {error}", value.value), hint);
+            sink.error("InvalidDuration", value.span, format!("`{}` is {error}", value.value), hint);
             None
         }
     }

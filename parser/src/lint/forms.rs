@@ -4,6 +4,8 @@ use crate::ast::CommandLine;
 use crate::ast::Instruction;
 use crate::ast::KeyValues;
 use crate::joined::Slice;
+use crate::json;
+use crate::json::Json;
 use crate::sink::Sink;
 
 /// Forms the language only keeps for old files.
@@ -52,22 +54,53 @@ pub(crate) fn json_looking(arguments: Slice<'_>, array_end: Option<usize>, sink:
     let hint = match array {
         Some(array) if behind.starts_with('#') => format!("write `{array}` and give the comment a line of its own"),
         Some(array) => format!("nothing may follow the array: write `{array}`"),
-        None if text.contains('\'') && !text.contains('"') => {
-            format!("JSON strings take double quotes: `{}`", text.replace('\'', "\""))
-        }
-        None => "write `[\"PROGRAM\", \"ARGUMENT\"]`: strings in double quotes, commas between them".to_owned(),
+        None => match repaired(text) {
+            Some(array) => format!("write `{array}`: strings in double quotes, commas between them"),
+            None => "write `[\"PROGRAM\", \"ARGUMENT\"]`: strings in double quotes, commas between them".to_owned(),
+        },
     };
     let message = "looks like a JSON array but is none, so it runs in the shell";
     sink.warning("JsonLookingShellForm", arguments.span(), message, hint);
 }
 
+/// The array that was most likely meant.
+fn repaired(text: &str) -> Option<String> {
+    let inside = text.trim().strip_prefix('[')?;
+    let inside = inside.strip_suffix(']').unwrap_or(inside);
+    let separator = |letter: char| if inside.contains(',') { letter == ',' } else { letter.is_whitespace() };
+    let mut quote = None;
+    let mut items = vec![String::new()];
+    for letter in inside.chars() {
+        match (quote, letter) {
+            (None, '\'' | '"') => quote = Some(letter),
+            (Some(open), _) if open == letter => quote = None,
+            (None, _) if separator(letter) => {
+                items.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(item) = items.last_mut() {
+            item.push(letter);
+        }
+    }
+    let strings = items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).map(|item| {
+        let bare = item.trim_matches(['\'', '"']);
+        if item.starts_with('"') { format!("\"{bare}\"") } else { format!("\"{}\"", bare.replace('"', "\\\"")) }
+    });
+    let array = format!("[{}]", strings.collect::<Vec<_>>().join(", "));
+    matches!(json::parse(&array), Json::Strings(strings) if !strings.is_empty()).then_some(array)
+}
+
 fn legacy(pairs: &KeyValues, keyword: Slice<'_>, sink: &mut Sink) {
     let Some((key, value)) = pairs.pairs.first().filter(|_| pairs.legacy) else { return };
     let name = keyword.text().to_ascii_uppercase();
-    let quoted = if value.raw.contains(char::is_whitespace) && !value.raw.starts_with(['"', '\'']) {
-        format!("\"{}\"", value.raw.replace('"', "\\\""))
+    // A comment at the end has its own warning; it is not meant to become a value for good.
+    let written = value.raw.split(" #").next().unwrap_or_default().trim_end();
+    let quoted = if written.contains(char::is_whitespace) && !written.starts_with(['"', '\'']) {
+        format!("\"{}\"", written.replace('"', "\\\""))
     } else {
-        value.raw.clone()
+        written.to_owned()
     };
     let message = format!("`{name} KEY VALUE` is an old form");
     sink.warning("LegacyKeyValueFormat", key.span, message, format!("write `{name} {}={quoted}`", key.raw));

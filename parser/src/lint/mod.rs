@@ -1,14 +1,19 @@
 //! Warnings that need only the text of the instructions, found while parsing.
 //!
-//! What needs values (undefined variables, secrets in keys) is checked elsewhere, where they are known.
+//! What needs values (undefined variables, ports, relative directories) is checked by the solver, where they are known.
 
 mod casing;
+mod comments;
 pub(crate) mod forms;
+mod names;
+mod platform;
 mod stages;
 
 use crate::ast::Instruction;
+use crate::ast::Text;
 use crate::instruction::Outcome;
 use crate::instruction::Statement;
+use crate::joined::Slice;
 use crate::sink::Sink;
 
 /// Watches instructions go by.
@@ -20,7 +25,7 @@ pub(crate) struct Linter {
 
 impl Linter {
     /// Looks at the next instruction.
-    pub(crate) fn instruction(&mut self, outcome: &Outcome<'_>, sink: &mut Sink) {
+    pub(crate) fn instruction(&mut self, outcome: &Outcome<'_>, line: Slice<'_>, above: &[Text], sink: &mut Sink) {
         self.casing.keyword(outcome.keyword);
         if let Some(as_keyword) = outcome.as_keyword {
             casing::as_keyword(outcome.keyword, as_keyword, sink);
@@ -29,10 +34,23 @@ impl Linter {
             casing::stage_name(name, sink);
         }
         match &outcome.statement {
-            Some(Statement::From(from)) => self.stages.open(from, sink),
+            Some(Statement::From(from)) => {
+                self.stages.open(from, sink);
+                names::reserved(from, sink);
+                platform::check(from, sink);
+                if let Some(name) = outcome.stage_name {
+                    names::description("FROM", &[name.text()], above, sink);
+                }
+            }
             Some(Statement::Instruction(instruction)) => {
                 self.stages.instruction(instruction, outcome.keyword, sink);
                 forms::deprecated(instruction, outcome.keyword, sink);
+                names::secrets(instruction, sink);
+                comments::trailing(instruction, line, sink);
+                if let Instruction::Arg(arg) = instruction {
+                    let names: Vec<&str> = arg.declarations.iter().map(|one| one.name.raw.as_str()).collect();
+                    names::description("ARG", &names, above, sink);
+                }
                 let is_command = matches!(instruction, Instruction::Cmd(_) | Instruction::Entrypoint(_));
                 if is_command && !self.stages.has_shell() {
                     forms::json_recommended(instruction, outcome.keyword, sink);

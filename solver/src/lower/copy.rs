@@ -52,6 +52,8 @@ struct Request<'a> {
     from: CopyFrom,
     /// The vertex behind [`CopyFrom::Input`].
     input: Option<VertexId>,
+    /// What messages call the tree.
+    tree: String,
     parents: bool,
     unpack: Option<bool>,
     /// ADD's flags for what comes from the network.
@@ -93,6 +95,7 @@ impl Lowering<'_> {
             flags: &copy.flags,
             from,
             input,
+            tree: copy.from.as_ref().map(|from| self.tree_name(state, &from.value)).unwrap_or_default(),
             parents: copy.parents,
             unpack: Some(false),
             remote: None,
@@ -111,7 +114,17 @@ impl Lowering<'_> {
             keep_git_dir_span: flag_span(located, "--keep-git-dir"),
             unpack: add.unpack == Some(true),
         });
-        let request = Request { name: "ADD", paths, flags, from, input: None, parents: false, unpack, remote };
+        let request = Request {
+            name: "ADD",
+            paths,
+            flags,
+            from,
+            input: None,
+            tree: String::new(),
+            parents: false,
+            unpack,
+            remote,
+        };
         self.files(state, &request, located);
     }
 
@@ -132,6 +145,18 @@ impl Lowering<'_> {
             },
         };
         Some((CopyFrom::Input(InputIndex(1)), Some(vertex)))
+    }
+
+    /// What messages call the tree that `--from` names.
+    fn tree_name(&self, state: &StageState, name: &str) -> String {
+        match self.stages.source(name, state.index) {
+            Some(Reference::Stage(index)) => format!("stage `{}`", self.stages.label(index)),
+            Some(Reference::External(id)) => match self.stages.external(id).and_then(|found| found.resolved.as_ref()) {
+                Some(Resolved::Image(_)) => format!("image `{name}`"),
+                _ => format!("build context `{name}`"),
+            },
+            Some(Reference::Scratch) | None => String::new(),
+        }
     }
 
     fn files(&mut self, state: &mut StageState, request: &Request<'_>, located: &Located) {
@@ -161,7 +186,7 @@ impl Lowering<'_> {
             };
             actions.push(FileAction::Copy(CopyAction {
                 from,
-                selector: Selector { sources, exclude, parents: request.parents },
+                selector: Selector { sources, exclude, parents: request.parents, tree: request.tree.clone() },
                 destination: files.destination.clone(),
                 owner: owner.clone(),
                 mode: mode.clone(),
@@ -177,7 +202,9 @@ impl Lowering<'_> {
         let link =
             request.flags.link && mode.is_none() && owner.as_ref().is_none_or(values::is_numeric) && !state.is_empty;
         let op = Op::File(FileOp { actions });
-        let vertex = state.describe(op, &located.text, located.span);
+        // Split and joined at blanks of any kind, so that the text stays as it was written.
+        let text: String = located.text.split_inclusive(char::is_whitespace).map(redacted).collect();
+        let vertex = state.describe(op, &text, located.span);
         let base = if link { self.scratch() } else { state.vertex };
         let merge = Vertex { op: Op::Merge, no_cache: false, ..vertex.clone() };
         let mut vertex = self.graph.add(vertex, std::iter::once(base).chain(inputs));
@@ -236,7 +263,12 @@ impl Lowering<'_> {
         fine &= self.remote_flags(state, request, &mut sources).is_some();
         if source_texts.len() + heredocs.len() > 1 && !is_directory {
             let message = format!("with more than one source the destination of {} must be a directory", request.name);
-            let hint = format!("write `{destination_text}/`");
+            let mut hint = format!("write `{destination_text}/`");
+            if heredocs.is_empty() {
+                let name = source_texts.join(" ");
+                let list = format!("`{} [\"{name}\", \"{destination_text}\"]`", request.name);
+                hint = format!("{hint} or, for a name with blanks: {list}");
+            }
             self.report.error("DestinationNotDirectory", word.span, message, Some(hint));
         }
         let destination = Destination { path: state.directory().join(&destination_text), is_directory };
@@ -247,7 +279,8 @@ impl Lowering<'_> {
     fn remote_source(&mut self, request: &Request<'_>, path: &str, word: &Word) -> Result<Option<Remote>, ()> {
         let parsed = Remote::parse(path);
         if request.remote.is_some() || matches!(parsed, Ok(None)) {
-            return parsed.map_err(|error| self.report.error("InvalidRemote", word.span, error.to_string(), error.hint()));
+            return parsed
+                .map_err(|error| self.report.error("InvalidRemote", word.span, error.to_string(), error.hint()));
         }
         let hint = Some("ADD can: write ADD instead of COPY".to_owned());
         self.report.error("CopyFromUrl", word.span, "COPY cannot fetch from the network".to_owned(), hint);
@@ -306,7 +339,7 @@ impl Lowering<'_> {
             Remote::Http(http) => Op::Source(Source::Http(http)),
             Remote::Git(git) => Op::Source(Source::Git(git)),
         };
-        let vertex = self.graph.add(fetching(op, remote.shown(), span), []);
+        let vertex = self.graph.add(fetching(op, remote.title(), span), []);
         self.remotes.push((remote.clone(), vertex));
         vertex
     }
@@ -315,10 +348,18 @@ impl Lowering<'_> {
     pub(super) fn remote_tree(&mut self, remote: &Remote, span: Span) -> VertexId {
         let fetched = self.remote(remote, span);
         let Remote::Http(http) = remote else { return fetched };
+        if let Some(unpacked) = self.unpacked.get(&fetched) {
+            return *unpacked;
+        }
         let op = Op::File(FileOp {
             actions: vec![FileAction::Copy(CopyAction {
                 from: CopyFrom::Input(InputIndex(1)),
-                selector: Selector { sources: vec![literal(&http.name)], exclude: Vec::new(), parents: false },
+                selector: Selector {
+                    sources: vec![literal(&http.name)],
+                    exclude: Vec::new(),
+                    parents: false,
+                    tree: String::new(),
+                },
                 destination: Destination { path: ImagePath::root(), is_directory: true },
                 owner: None,
                 mode: None,
@@ -326,7 +367,10 @@ impl Lowering<'_> {
             })],
         });
         let scratch = self.scratch();
-        self.graph.add(fetching(op, format!("UNPACK {}", remote.shown()), span), [scratch, fetched])
+        let vertex = fetching(op, format!("UNPACK {}", remote.shown()), span);
+        let unpacked = self.graph.add(vertex, [scratch, fetched]);
+        self.unpacked.insert(fetched, unpacked);
+        unpacked
     }
 }
 
@@ -334,24 +378,18 @@ fn fetching(op: Op, name: String, span: Span) -> Vertex {
     Vertex { op, name, span: Some(span), stage: String::new(), no_cache: false, exported: false }
 }
 
-/// The pattern that matches a name and nothing else.
+/// The pattern that matches a name and nothing else. A name without wildcards is none and is taken as it stands.
 fn literal(name: &str) -> String {
     let mut pattern = "/".to_owned();
-    if !name.contains(['*', '?', '[']) {
-        pattern.push_str(name);
-        return pattern;
-    }
+    let is_pattern = name.contains(['*', '?', '[']);
     for character in name.chars() {
-        if matches!(character, '*' | '?' | '[' | '\\') {
-            pattern.push('\\');
+        match character {
+            '*' | '?' | '[' => pattern.extend(['[', character, ']']),
+            '\\' if is_pattern => pattern.push_str("\\\\"),
+            _ => pattern.push(character),
         }
-        pattern.push(character);
     }
-    // Escapes alone do not make it a pattern: a class does.
-    match pattern.find("\\[").or_else(|| pattern.find("\\*")).or_else(|| pattern.find("\\?")) {
-        Some(at) => format!("{}[{}]{}", &pattern[..at], &pattern[at + 1..at + 2], &pattern[at + 2..]),
-        None => pattern,
-    }
+    pattern
 }
 
 fn created_by(request: &Request<'_>, files: &Files, (owner, mode): (Option<&str>, Option<&str>)) -> String {

@@ -27,6 +27,9 @@ pub(super) const PROXIES: [&str; 10] = [
     "all_proxy",
 ];
 
+/// The value of `SOURCE_DATE_EPOCH` that stands for the time of the build context. A local directory has none: then nothing is set.
+const CONTEXT_TIME: &str = "context";
+
 /// The variables, and who declared them.
 #[derive(Debug)]
 pub(super) struct Globals {
@@ -46,6 +49,13 @@ impl Globals {
         let mut build_args = request.build_args.clone();
         if let Some(epoch) = request.source_date_epoch {
             build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
+        }
+        let dated = |name: &str, value: String| match request.context_time {
+            Some(time) if name == "SOURCE_DATE_EPOCH" && value == CONTEXT_TIME => time.to_string(),
+            _ => value,
+        };
+        if let Some(epoch) = build_args.get_mut("SOURCE_DATE_EPOCH") {
+            *epoch = dated("SOURCE_DATE_EPOCH", std::mem::take(epoch));
         }
         let mut globals = Globals {
             values: BTreeMap::new(),
@@ -69,6 +79,7 @@ impl Globals {
                 let default = declaration.default.as_ref().map(|word| words::expand(report, word, escape, &globals));
                 let Some(name) = name else { continue };
                 let value = globals.build_args.get(&name).cloned().or(default.flatten());
+                let value = value.map(|value| dated(&name, value));
                 if name == "SOURCE_DATE_EPOCH"
                     && let Some(value) = &value
                 {
@@ -104,6 +115,11 @@ impl Globals {
             .collect()
     }
 
+    /// Every name that was declared, or needs no declaration.
+    pub(super) fn declared_names(&self) -> impl Iterator<Item = &str> {
+        self.declared.iter().map(String::as_str)
+    }
+
     /// Names of the ARGs before the first FROM.
     pub(super) fn global_names(&self) -> Arc<BTreeSet<String>> {
         Arc::clone(&self.names)
@@ -116,7 +132,7 @@ impl Globals {
     fn set_epoch(&mut self, value: &str, span: Span, report: &mut Report) {
         if let Ok(epoch) = value.parse() {
             self.epoch = Some(epoch);
-        } else if !value.is_empty() {
+        } else if !value.is_empty() && value != CONTEXT_TIME {
             let message = format!("`SOURCE_DATE_EPOCH` must be a number of seconds, not `{value}`");
             report.error("InvalidEpoch", span, message, None);
         }
@@ -134,6 +150,10 @@ impl Variables for Globals {
 
     fn names(&self) -> Vec<&str> {
         self.values.keys().map(String::as_str).collect()
+    }
+
+    fn declaration(&self, name: &str) -> String {
+        format!("declare it before the first FROM: `ARG {name}=VALUE`")
     }
 
     fn undefined(&self, name: &str) -> (&'static str, String) {

@@ -11,16 +11,18 @@
 //! Only FROM, RUN, COPY, ADD and WORKDIR make vertices. Stages the target does not need are neither resolved nor lowered. All
 //! mistakes are reported, not only the first.
 
+mod checks;
 mod copy;
+mod examine;
 mod globals;
 mod history;
 mod mounts;
+mod outline;
 mod report;
 mod run;
 mod settings;
 mod stage;
 mod stages;
-mod suggest;
 mod values;
 mod words;
 
@@ -36,9 +38,18 @@ use bld_parser::diagnostic::Diagnostic;
 use bld_parser::diagnostic::Severity;
 use bld_parser::source::Span;
 
+pub use self::checks::IgnoreRules;
+pub use self::examine::Examined;
+pub use self::examine::examine;
 use self::globals::Globals;
+pub use self::outline::Outline;
+pub use self::outline::OutlineArgument;
+pub use self::outline::OutlineMount;
+pub use self::outline::Target;
+pub use self::outline::targets;
 use self::report::Report;
 use self::stage::Lowering;
+pub use self::stages::Extent;
 use self::stages::Stages;
 use crate::graph::Graph;
 use crate::graph::VertexId;
@@ -58,6 +69,10 @@ pub struct LowerRequest {
     pub build_platform: Platform,
     /// `SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<i64>,
+    /// The time of the build context, if it has one: what `SOURCE_DATE_EPOCH=context` means.
+    pub context_time: Option<i64>,
+    /// What the main build context leaves out, for the checks.
+    pub ignore: Option<IgnoreRules>,
     /// `--label`, set on the target last.
     pub labels: Vec<(String, String)>,
     /// Look nothing up.
@@ -137,6 +152,8 @@ pub enum LowerError<E: Error + 'static> {
         name: String,
         /// Where it is asked for.
         span: Span,
+        /// Nothing has this name, and a stage could stand where it is named.
+        unknown: bool,
         /// A stage the user may have meant.
         hint: Option<String>,
         /// Why.
@@ -157,8 +174,15 @@ impl<E: Error + 'static> LowerError<E> {
     pub fn diagnostic(&self) -> Diagnostic {
         match self {
             LowerError::Invalid { diagnostic } => diagnostic.clone(),
-            LowerError::Source { name, span, hint, source } => {
-                let mut message = format!("cannot resolve `{name}`: {source}");
+            LowerError::Source { name, span, unknown, hint, source } => {
+                let said = source.to_string();
+                let mut message = match *unknown {
+                    true => {
+                        format!("`{name}` is no stage of this Dockerfile, no --build-context and no image in the store")
+                    }
+                    false if said.contains(&format!("`{name}`")) => said,
+                    false => format!("cannot resolve `{name}`: {said}"),
+                };
                 let mut cause = source.source();
                 while let Some(error) = cause {
                     message = format!("{message}: {error}");
@@ -184,7 +208,9 @@ pub async fn lower<S: SourceResolver>(
         stages::declare_arguments(stage, &mut globals);
     }
     let mut unresolved = Vec::new();
-    let stages = stages::find(dockerfile, request, &globals, resolver, &mut report, &mut unresolved).await;
+    let extent = Extent::Target;
+    let stages = stages::find(dockerfile, request, extent, &globals, resolver, &mut report, &mut unresolved).await;
+    checks::default_arguments(dockerfile, request, &mut report);
     let Some(stages) = stages else { return Err(all_errors(report, unresolved)) };
     let plan = lower_stages(dockerfile, request, globals, &stages, report, unresolved.is_empty());
     plan.map_err(|report| all_errors(report, unresolved))
@@ -202,6 +228,7 @@ fn lower_stages(
     for index in stages.needed() {
         lowering.stage(index);
     }
+    checks::unused_arguments(&lowering.globals, &mut lowering.report);
     let fine = resolved && !lowering.report.has_errors();
     let Some(target) = lowering.lowered.remove(&stages.target()).filter(|_| fine) else {
         return Err(lowering.report);
@@ -234,7 +261,17 @@ fn lower_stages(
 
 fn all_errors<E: Error + 'static>(report: Report, unresolved: Vec<LowerError<E>>) -> Vec<LowerError<E>> {
     let mut errors = unresolved;
-    let found = report.into_sorted().into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    let findings = report.into_sorted();
+    for error in &mut errors {
+        let LowerError::Source { span, hint, .. } = error else { continue };
+        // A name that lacks a part most likely lacks the value of a variable: that says more than the name does.
+        let inside = |found: &&Diagnostic| span.start <= found.span.start && found.span.end <= span.end;
+        let mut causes = findings.iter().filter(|found| matches!(found.code, "UndefinedArgInFrom" | "InvalidDefaultArgInFrom"));
+        if let Some(Diagnostic { message, hint: Some(remedy), .. }) = causes.find(inside) {
+            *hint = Some(format!("{message}: {remedy}"));
+        }
+    }
+    let found = findings.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     errors.extend(found.map(|diagnostic| LowerError::Invalid { diagnostic }));
     errors.sort_by_key(LowerError::span);
     errors

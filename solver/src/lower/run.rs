@@ -6,12 +6,12 @@ use bld_parser::ast::Located;
 use bld_parser::ast::Run;
 use bld_parser::ast::RunScript;
 use bld_parser::ast::Word;
+use bld_parser::suggest::did_you_mean;
 
 use super::globals::PROXIES;
 use super::history;
 use super::stage::Lowering;
 use super::stage::StageState;
-use super::suggest::did_you_mean;
 use crate::op::Exec;
 use crate::op::NetworkMode;
 use crate::op::Op;
@@ -26,8 +26,8 @@ impl Lowering<'_> {
         for device in &run.devices {
             self.report.error("Unsupported", device.span, "`RUN --device` is not supported".to_owned(), None);
         }
-        let network = self.network(state, run.network.as_ref());
-        let security = self.security(state, run.security.as_ref());
+        let network = self.network(run.network.as_ref());
+        let security = self.security(run.security.as_ref());
         let (mounts, mounted) = self.mounts(state, &run.mounts);
         let (args, script) = command(state, run);
         let env = state.scope.run_env();
@@ -61,11 +61,9 @@ impl Lowering<'_> {
         state.advance(vertex, created_by, located.span);
     }
 
-    fn network(&mut self, state: &StageState, word: Option<&Word>) -> NetworkMode {
-        let Some((word, text)) = word.and_then(|word| Some((word, self.expand(state, word)?))) else {
-            return self.request.network;
-        };
-        match text.as_str() {
+    fn network(&mut self, word: Option<&Word>) -> NetworkMode {
+        let Some(word) = word else { return self.request.network };
+        match word.raw.as_str() {
             "default" => self.request.network,
             "none" => NetworkMode::None,
             "host" => {
@@ -86,11 +84,9 @@ impl Lowering<'_> {
         }
     }
 
-    fn security(&mut self, state: &StageState, word: Option<&Word>) -> SecurityMode {
-        let Some((word, text)) = word.and_then(|word| Some((word, self.expand(state, word)?))) else {
-            return SecurityMode::Sandbox;
-        };
-        match text.as_str() {
+    fn security(&mut self, word: Option<&Word>) -> SecurityMode {
+        let Some(word) = word else { return SecurityMode::Sandbox };
+        match word.raw.as_str() {
             "sandbox" => SecurityMode::Sandbox,
             "insecure" => {
                 if !self.request.allow_insecure {

@@ -152,14 +152,23 @@ impl Lowering<'_> {
             for item in items.unwrap_or_default() {
                 match values::ports(&item) {
                     Ok(found) => {
-                        exposed.extend(found.ports);
-                        if found.host_part {
-                            let message = format!("`EXPOSE {item}` should not name an address or a host port");
-                            let hint = "write the port inside the container; publish it when the container runs";
-                            self.report.warning("ExposeInvalidFormat", word.span, message, Some(hint.to_owned()));
+                        if let Some(protocol) = found.shouted {
+                            let message = format!("the protocol `{protocol}` in EXPOSE should be in lower case");
+                            let hint = format!("write `EXPOSE {}`", item.replace(&protocol, &protocol.to_ascii_lowercase()));
+                            self.report.warning("ExposeProtoCasing", word.span, message, Some(hint));
                         }
+                        if found.host_part {
+                            let message = format!("EXPOSE should not name an address or a port of the host: `{item}`");
+                            let port = item.rsplit(':').next().unwrap_or(&item).to_ascii_lowercase();
+                            let hint = format!("write `EXPOSE {port}` and publish the port when the container runs");
+                            self.report.warning("ExposeInvalidFormat", word.span, message, Some(hint));
+                        }
+                        exposed.extend(found.exposed);
                     }
-                    Err(message) => self.report.error("InvalidPort", word.span, message, None),
+                    Err(message) => {
+                        let hint = item.starts_with('#').then(|| "a comment needs a line of its own".to_owned());
+                        self.report.error("InvalidPort", word.span, message, hint);
+                    }
                 }
             }
         }

@@ -15,6 +15,7 @@ use bld_parser::ast::Located;
 use bld_parser::ast::Stage;
 use bld_parser::ast::Word;
 use bld_parser::source::Span;
+use bld_parser::suggest::did_you_mean;
 
 use super::COMMENT;
 use super::LowerRequest;
@@ -24,7 +25,6 @@ use super::report::Report;
 use super::stages::Needed;
 use super::stages::Reference;
 use super::stages::Stages;
-use super::suggest::did_you_mean;
 use super::words;
 use super::words::Variables;
 use crate::graph::Graph;
@@ -32,6 +32,7 @@ use crate::graph::Vertex;
 use crate::graph::VertexId;
 use crate::op::Op;
 use crate::op::Source;
+use crate::remote::Remote;
 use crate::worker::Resolved;
 use crate::worker::ResolvedImage;
 
@@ -52,6 +53,10 @@ pub(super) struct Lowering<'a> {
     /// Vertices of images and contexts, by their position among the externals.
     externals: HashMap<usize, VertexId>,
     scratch: Option<VertexId>,
+    /// Vertices of what is fetched, so that nothing is fetched twice.
+    pub(super) remotes: Vec<(Remote, VertexId)>,
+    /// Vertices of archives that were unpacked, by what fetches them.
+    pub(super) unpacked: HashMap<VertexId, VertexId>,
 }
 
 /// The state of a stage between two instructions; at its end, the stage.
@@ -85,6 +90,10 @@ pub(super) struct Scope {
     pub(super) env: Vec<(String, String)>,
     /// Names of the ARGs before the first FROM: they are no variables here, but people expect them to be.
     globals: Arc<BTreeSet<String>>,
+    /// What the base sets is not known: any name may be among it.
+    base_unknown: bool,
+    /// WORKDIR was met in this stage or one it starts from.
+    pub(super) workdir_set: bool,
     /// ARG, in order of declaration.
     pub(super) args: Vec<(String, Option<String>)>,
 }
@@ -117,7 +126,7 @@ impl Variables for Scope {
     }
 
     fn is_declared(&self, name: &str) -> bool {
-        self.args.iter().any(|(known, _)| known == name)
+        self.base_unknown || self.args.iter().any(|(known, _)| known == name)
     }
 }
 
@@ -210,6 +219,7 @@ impl<'a> Lowering<'a> {
             externals: HashMap::new(),
             scratch: None,
             remotes: Vec::new(),
+            unpacked: HashMap::new(),
         }
     }
 
@@ -238,9 +248,20 @@ impl<'a> Lowering<'a> {
     fn instruction(&mut self, state: &mut StageState, located: &Located) {
         match &located.instruction {
             Instruction::Run(run) => self.run(state, run, located),
-            Instruction::Copy(copy) => self.copy(state, copy, located),
-            Instruction::Add(add) => self.add(state, add, located),
-            Instruction::Workdir(word) => self.workdir(state, word, located),
+            Instruction::Copy(copy) => {
+                if copy.from.is_none() {
+                    self.check_ignored(state, "COPY", &copy.paths);
+                }
+                self.copy(state, copy, located);
+            }
+            Instruction::Add(add) => {
+                self.check_ignored(state, "ADD", &add.paths);
+                self.add(state, add, located);
+            }
+            Instruction::Workdir(word) => {
+                self.check_workdir(state, word);
+                self.workdir(state, word, located);
+            }
             settings => self.setting(state, settings, located.span),
         }
     }
@@ -328,7 +349,11 @@ impl<'a> Lowering<'a> {
                 return state;
             }
             // That it could not be resolved is reported; going on finds what else is wrong.
-            None => return empty(needed.platform.clone(), self.scratch()),
+            None => {
+                let mut state = empty(needed.platform.clone(), self.scratch());
+                state.scope.base_unknown = true;
+                return state;
+            }
         };
         let vertex = Vertex {
             op,
@@ -370,7 +395,8 @@ impl<'a> Lowering<'a> {
                 "base image `{}` has the platform `{os}/{architecture}`, expected `{}`",
                 image.name, state.platform
             );
-            self.report.warning("InvalidBaseImagePlatform", span, message, None);
+            let hint = format!("use an image for `{}`, or build for the platform of this one: `--platform {os}/{architecture}`", state.platform);
+            self.report.warning("InvalidBaseImagePlatform", span, message, Some(hint));
         }
     }
 

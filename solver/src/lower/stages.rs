@@ -13,12 +13,12 @@ use bld_parser::ast::Text;
 use bld_parser::diagnostic::Severity;
 use bld_parser::parse_trigger;
 use bld_parser::source::Span;
+use bld_parser::suggest::did_you_mean;
 
 use super::LowerError;
 use super::LowerRequest;
 use super::globals::Globals;
 use super::report::Report;
-use super::suggest::did_you_mean;
 use super::words;
 use crate::solve::Tasks;
 use crate::worker::Resolved;
@@ -29,7 +29,12 @@ use crate::worker::SourceResolver;
 pub(super) struct External {
     pub(super) name: String,
     pub(super) platform: Platform,
+    /// Where it is named first.
     span: Span,
+    /// Never named by FROM: a stage could stand there.
+    copied: bool,
+    /// It was asked for.
+    asked: bool,
     /// `None` if it could not be resolved.
     pub(super) resolved: Option<Resolved>,
 }
@@ -74,10 +79,20 @@ pub(super) struct Stages<'a> {
     platform: Platform,
 }
 
+/// How much of a Dockerfile is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The target and what it needs.
+    Target,
+    /// All stages, unless the request names a target.
+    AllStages,
+}
+
 /// Finds what the target needs. `None` if there is no such target.
 pub(super) async fn find<'a, S: SourceResolver>(
     dockerfile: &'a Dockerfile,
     request: &LowerRequest,
+    extent: Extent,
     globals: &Globals,
     resolver: &S,
     report: &mut Report,
@@ -91,9 +106,13 @@ pub(super) async fn find<'a, S: SourceResolver>(
         named_contexts: BTreeSet::new(),
         platform: request.platform.clone(),
     };
+    stages.check_filter(&request.no_cache_filter, report);
     stages.target = stages.find_target(request.target.as_deref(), report)?;
     let is_named = |name: &str| !is_reserved(name) && resolver.is_named_context(name);
     let mut waiting = vec![stages.target];
+    if extent == Extent::AllStages && request.target.is_none() {
+        waiting = (0..dockerfile.stages.len()).collect();
+    }
     loop {
         while let Some(index) = waiting.pop() {
             if !stages.needed.contains_key(&index) {
@@ -185,14 +204,31 @@ impl<'a> Stages<'a> {
         let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return count.checked_sub(1) };
         let found = self.by_name(wanted, count).or_else(|| as_number(wanted).filter(|index| *index < count));
         if found.is_none() {
-            let message = format!("target stage `{wanted}` could not be found");
-            let names: Vec<&str> = self.names().collect();
-            let hint = did_you_mean(wanted, names.iter().copied()).or_else(|| {
-                (!names.is_empty()).then(|| format!("the stages with a name are `{}`", names.join("`, `")))
-            });
-            report.error("UnknownTarget", Span::new(0, 0), message, hint);
+            self.report_unknown("UnknownTarget", &format!("`--target {wanted}`"), wanted, report);
         }
         found
+    }
+
+    /// Stages whose results are not to come from the cache must be there.
+    fn check_filter(&self, filter: &[String], report: &mut Report) {
+        let count = self.dockerfile.stages.len();
+        for wanted in filter.iter().filter(|wanted| !wanted.is_empty()) {
+            if self.by_name(wanted, count).is_none() && as_number(wanted).is_none_or(|index| index >= count) {
+                self.report_unknown("UnknownNoCacheFilter", &format!("`--no-cache-filter {wanted}`"), wanted, report);
+            }
+        }
+    }
+
+    /// A flag names a stage that is not there: no place in the Dockerfile is wrong.
+    fn report_unknown(&self, code: &'static str, flag: &str, wanted: &str, report: &mut Report) {
+        let names: Vec<&str> = self.names().collect();
+        let all = match names.as_slice() {
+            [] if self.dockerfile.stages.len() < 2 => "the only stage has no name: its number is 0".to_owned(),
+            [] => format!("no stage has a name: their numbers are 0 to {}", self.dockerfile.stages.len() - 1),
+            names => format!("the stages are `{}`", names.join("`, `")),
+        };
+        let hint = did_you_mean(wanted, names.iter().copied()).map_or_else(|| all.clone(), |near| format!("{near} {all}"));
+        report.error(code, Span::new(0, 0), format!("{flag}: there is no such stage"), Some(hint));
     }
 
     /// The last stage of that name before `index`, else the first one behind it.
@@ -228,7 +264,7 @@ impl<'a> Stages<'a> {
             }
         }
         if let Some(name) = stage.from.name.as_ref().filter(|name| is_named(&name.value)) {
-            needed.base = Reference::External(self.intern(&name.value, &needed.platform, name.span));
+            needed.base = Reference::External(self.intern(&name.value, &needed.platform, name.span, false));
             needed.replaced = true;
             return needed;
         }
@@ -274,7 +310,7 @@ impl<'a> Stages<'a> {
             if is_named(base) {
                 self.named_contexts.insert(base.to_owned());
             }
-            needed.base = Reference::External(self.intern(base, &needed.platform, span));
+            needed.base = Reference::External(self.intern(base, &needed.platform, span, false));
         }
     }
 
@@ -313,7 +349,11 @@ impl<'a> Stages<'a> {
         }
         match self.source(&from.value, index) {
             Some(Reference::Stage(stage)) => return Some(stage),
-            Some(Reference::External(_)) => {}
+            Some(Reference::External(id)) => {
+                if let Some(known) = self.externals.get_mut(id) {
+                    known.span = known.span.min(from.span);
+                }
+            }
             Some(Reference::Scratch) => {
                 let message = "nothing can be copied from `scratch`: it is empty".to_owned();
                 report.error("CopyFromScratch", from.span, message, None);
@@ -325,19 +365,24 @@ impl<'a> Stages<'a> {
             }
             None => {
                 let platform = self.platform.clone();
-                self.intern(&from.value, &platform, from.span);
+                self.intern(&from.value, &platform, from.span, true);
             }
         }
         None
     }
 
-    fn intern(&mut self, name: &str, platform: &Platform, span: Span) -> usize {
+    fn intern(&mut self, name: &str, platform: &Platform, span: Span, copied: bool) -> usize {
         let same = |known: &External| known.name == name && known.platform == *platform;
-        self.externals.iter().position(same).unwrap_or_else(|| {
+        let id = self.externals.iter().position(same).unwrap_or_else(|| {
             let (name, platform) = (name.to_owned(), platform.clone());
-            self.externals.push(External { name, platform, span, resolved: None });
+            self.externals.push(External { name, platform, span, copied, asked: false, resolved: None });
             self.externals.len() - 1
-        })
+        });
+        if let Some(known) = self.externals.get_mut(id) {
+            known.span = known.span.min(span);
+            known.copied &= copied;
+        }
+        id
     }
 
     /// Resolves what is new, all at once; answers with what it is.
@@ -346,16 +391,9 @@ impl<'a> Stages<'a> {
         resolver: &S,
         unresolved: &mut Vec<LowerError<S::Error>>,
     ) -> Vec<usize> {
-        let failed: BTreeSet<(String, Span)> = unresolved
-            .iter()
-            .filter_map(|error| match error {
-                LowerError::Source { name, span, .. } => Some((name.clone(), *span)),
-                LowerError::Invalid { .. } => None,
-            })
-            .collect();
         let mut tasks = Tasks::new();
         for (id, external) in self.externals.iter().enumerate() {
-            if external.resolved.is_none() && !failed.contains(&(external.name.clone(), external.span)) {
+            if !external.asked {
                 tasks.push(id, resolver.resolve(&external.name, &external.platform));
             }
         }
@@ -370,6 +408,7 @@ impl<'a> Stages<'a> {
             fresh.push(id);
             let names = self.names();
             let Some(external) = self.externals.get_mut(id) else { continue };
+            external.asked = true;
             match outcome {
                 Ok(found) => external.resolved = Some(found),
                 Err(source) => {
@@ -377,7 +416,8 @@ impl<'a> Stages<'a> {
                     let later = format!("stage `{name}` is defined further down: move it up");
                     let is_later = self.dockerfile.stages.iter().any(|stage| is_called(stage, &name));
                     let hint = if is_later { Some(later) } else { did_you_mean(&name, names) };
-                    unresolved.push(LowerError::Source { name, span, hint, source });
+                    let unknown = external.copied && resolver.is_missing(&source);
+                    unresolved.push(LowerError::Source { name, span, unknown, hint, source });
                 }
             }
         }

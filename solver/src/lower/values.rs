@@ -9,15 +9,17 @@ use crate::op::Owner;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ports {
     /// `80/tcp` ...
-    pub(super) ports: Vec<String>,
+    pub(super) exposed: Vec<String>,
     /// An address or a host port stood in front; an image has no use for it.
     pub(super) host_part: bool,
+    /// The protocol as written, if that is not in lower case.
+    pub(super) shouted: Option<String>,
 }
 
 /// Reads `[[address:]host:]port[-last][/protocol]`.
 pub(super) fn ports(word: &str) -> Result<Ports, String> {
-    let (rest, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
+    let (rest, written) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = written.to_ascii_lowercase();
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
         return Err(format!("`{protocol}` is not a protocol: write `tcp`, `udp` or `sctp`"));
     }
@@ -30,8 +32,9 @@ pub(super) fn ports(word: &str) -> Result<Ports, String> {
     if last < first {
         return Err(format!("the range `{range}` ends before it begins"));
     }
-    let ports = (first..=last).map(|port| format!("{port}/{protocol}")).collect();
-    Ok(Ports { ports, host_part: host.is_some() })
+    let exposed = (first..=last).map(|port| format!("{port}/{protocol}")).collect();
+    let shouted = (written != protocol).then(|| written.to_owned());
+    Ok(Ports { exposed, host_part: host.is_some(), shouted })
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -97,7 +100,7 @@ mod tests {
     use super::ports;
 
     fn listed(word: &str) -> Result<Vec<String>, String> {
-        ports(word).map(|ports| ports.ports)
+        ports(word).map(|ports| ports.exposed)
     }
 
     #[test]

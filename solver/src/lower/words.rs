@@ -6,9 +6,9 @@ use bld_parser::expand;
 use bld_parser::expand::ExpandError;
 use bld_parser::expand::Undefined;
 use bld_parser::source::Span;
+use bld_parser::suggest::did_you_mean;
 
 use super::report::Report;
-use super::suggest::did_you_mean;
 
 /// Where words get their values.
 pub(super) trait Variables {
@@ -24,6 +24,11 @@ pub(super) trait Variables {
     /// What to do about a name without a value, if more is known than names like it.
     fn hint(&self, name: &str) -> Option<String> {
         did_you_mean(name, self.names())
+    }
+
+    /// What to write to have a value.
+    fn declaration(&self, name: &str) -> String {
+        format!("define it first: `ARG {name}=VALUE` or `ENV {name}=VALUE`")
     }
 
     /// The code and the message of the finding that `name` is used without a value.
@@ -89,8 +94,32 @@ pub(super) fn expand_heredoc(report: &mut Report, heredoc: &Heredoc, variables: 
 fn warn(report: &mut Report, undefined: &[Undefined], word: &Word, variables: &dyn Variables) {
     for Undefined { name, offset } in undefined.iter().filter(|found| !variables.is_declared(&found.name)) {
         let (code, message) = variables.undefined(name);
-        report.warning(code, part(word, *offset), message, variables.hint(name));
+        let hint = variables.hint(name).or_else(|| Some(variables.declaration(name)));
+        let span = part(word, *offset);
+        let length = variable_length(word.raw.get(*offset..).unwrap_or_default());
+        let end = u32::try_from(length).map_or(span.end, |length| span.end.min(span.start + length));
+        let span = if span == word.span && *offset > 0 { span } else { Span { end, ..span } };
+        report.warning(code, span, message, hint);
     }
+}
+
+/// Of `$name` or `${name...}` at the beginning of a text.
+fn variable_length(text: &str) -> usize {
+    let mut depth = 0_usize;
+    if text.starts_with("${") {
+        for (offset, letter) in text.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' if depth == 1 => return offset + 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return text.len();
+    }
+    let name = text.get(1..).unwrap_or_default();
+    let end = name.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(name.len());
+    1 + end.max(1)
 }
 
 fn fail(report: &mut Report, error: &ExpandError, word: &Word) {

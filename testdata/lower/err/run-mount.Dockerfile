@@ -1,2 +1,32 @@
-FROM alpine
-RUN --mount=type=cache,target=/x --mount=type=secret,id=s make
+FROM alpine AS one
+ARG WHAT=one
+RUN --mount=type=cahce,target=/x a
+RUN --mount=typ=cache,target=/x a
+RUN --mount=type=bind,targte=/x,source=a a
+RUN --mount=type=bind a
+RUN --mount=type=tmpfs,target=/x,size=big a
+RUN --mount=type=bind,target=/x,size=1m a
+RUN --mount=type=cache,target=/x,required a
+RUN --mount=type=bind,target=/x,sharing=locked,mode=0755,uid=1,gid=1 a
+RUN --mount=type=cache,target=/x,sharing=lokced a
+RUN --mount=type=cache,target=/x,mode=0999 a
+RUN --mount=type=secret,id=x,mode=1777 a
+RUN --mount=type=cache,target=/x,uid=root,gid=-1 a
+RUN --mount=type=cache,target=/x,ro=maybe a
+RUN --mount=type=bind,target=/ a
+RUN --mount=type=bind,target=/x/../.. a
+RUN --mount=type=tmpfs,target=/proc a
+RUN --mount=type=tmpfs,target=/x/../proc/self/attr a
+RUN --mount=type=tmpfs,target=/sys/fs a
+RUN --mount=type=secret,id=x,target=/dev/x a
+RUN --mount=from=$WHAT,target=/x a
+RUN --mount=from=9,target=/x a
+RUN --mount=from=scratch,target=/x a
+RUN --mount=type=bind,bind-propagation=suid,target=/x a
+RUN --mount=target=/a,lowerdir=/ a
+RUN --mount=target=/a,target=/b a
+RUN --mount=target=/a, a
+RUN --mount=type=secret a
+RUN --mount=type=secret,id=a,source=b a
+RUN --mount=type=secret,id=a,env=A=B a
+RUN --mount=type=ssh,source=x a

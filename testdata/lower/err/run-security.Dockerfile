@@ -1,3 +1,5 @@
 FROM alpine
 RUN --security=insecure make
-RUN --security=maybe make
+RUN --security=Insecure make
+RUN --security=2 make
+RUN --security=insecre make

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -9,11 +10,10 @@ use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
 
-use super::request::DockerfilePath;
 use crate::error::CommandError;
 
 /// The parser refuses anything longer.
-const MAX_BYTES: u64 = (64 << 20) + 1;
+pub(super) const MAX_BYTES: u64 = (64 << 20) + 1;
 
 /// A Dockerfile's text.
 #[derive(Debug)]
@@ -26,40 +26,61 @@ pub(super) struct Source {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Reads the Dockerfile. The default one belongs to the context, which may come from anywhere: links in it do not lead out.
-pub(super) fn read(context: &Path, which: &DockerfilePath) -> Result<Source, CommandError> {
-    match which {
-        DockerfilePath::Given(typed, path) => {
-            let name = typed.display().to_string();
-            let file = regular(rustix::fs::open(path, flags(), Mode::empty()))
-                .map_err(|error| CommandError::failed(format!("cannot open the Dockerfile `{name}`: {error}")))?;
-            Ok(Source { bytes: contents(file, &name)?, name, path: Some(path.clone()) })
-        }
-        DockerfilePath::Default => {
-            let root = rustix::fs::open(context, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| CommandError::failed(format!("cannot open the build context: {error}")))?;
-            for name in ["Dockerfile", "dockerfile"] {
-                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-                match regular(rustix::fs::openat2(&root, name, flags(), Mode::empty(), resolve)) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                        if std::fs::symlink_metadata(context.join(name)).is_ok() {
-                            return Err(CommandError::failed(format!(
-                                "`{name}` is a symbolic link that leads nowhere inside the build context"
-                            )));
-                        }
-                    }
-                    opened => {
-                        let file = opened
-                            .map_err(|error| CommandError::failed(format!("cannot open the Dockerfile: {error}")))?;
-                        let path = Some(context.join(name));
-                        return Ok(Source { bytes: contents(file, name)?, name: name.to_owned(), path });
-                    }
+/// Reads the Dockerfile at a path of the user's.
+pub(super) fn read_given(typed: &Path, path: &Path) -> Result<Source, CommandError> {
+    let name = typed.display().to_string();
+    let file = regular(rustix::fs::open(path, flags(), Mode::empty()))
+        .map_err(|error| CommandError::failed(format!("cannot open the Dockerfile `{name}`: {error}")))?;
+    Ok(Source { bytes: contents(file, &name)?, name, path: Some(path.to_owned()) })
+}
+
+/// Reads the Dockerfile at a path of a context that was fetched.
+pub(super) fn read_inside(context: &Path, typed: &Path) -> Result<Source, CommandError> {
+    let name = typed.display().to_string();
+    let file = inside(&root(context)?, typed).map_err(|error| {
+        CommandError::failed(format!("cannot open the Dockerfile `{name}` of the build context: {error}"))
+    })?;
+    Ok(Source { bytes: contents(file, &name)?, name, path: None })
+}
+
+/// Reads the default Dockerfile. It belongs to the context, which may come from anywhere: links in it do not lead out.
+pub(super) fn read_default(context: &Path) -> Result<Source, CommandError> {
+    let root = root(context)?;
+    for name in ["Dockerfile", "dockerfile"] {
+        match inside(&root, Path::new(name)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if std::fs::symlink_metadata(context.join(name)).is_ok() {
+                    return Err(CommandError::failed(format!(
+                        "`{name}` is a symbolic link that leads nowhere inside the build context"
+                    )));
                 }
             }
-            Err(CommandError::failed(format!("there is no Dockerfile in `{}`", context.display()))
-                .hint("name it with `-f FILE`, or give the directory it is in"))
+            opened => {
+                let file =
+                    opened.map_err(|error| CommandError::failed(format!("cannot open the Dockerfile: {error}")))?;
+                let path = Some(context.join(name));
+                return Ok(Source { bytes: contents(file, name)?, name: name.to_owned(), path });
+            }
         }
     }
+    // Without the `.` that people type.
+    let shown: PathBuf = context.components().collect();
+    let hint = if inside(&root, Path::new("Containerfile")).is_ok() {
+        format!("there is a `Containerfile`: name it with `-f {}`", shown.join("Containerfile").display())
+    } else {
+        "name it with `-f FILE`, or give the directory it is in".to_owned()
+    };
+    Err(CommandError::failed(format!("there is no Dockerfile in `{}`", shown.display())).hint(hint))
+}
+
+fn root(context: &Path) -> Result<OwnedFd, CommandError> {
+    rustix::fs::open(context, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| CommandError::failed(format!("cannot open the build context: {error}")))
+}
+
+fn inside(root: &OwnedFd, path: &Path) -> std::io::Result<File> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    regular(rustix::fs::openat2(root, path, flags(), Mode::empty(), resolve))
 }
 
 /// A pipe or a device in its place must not block.
@@ -67,7 +88,7 @@ fn flags() -> OFlags {
     OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC
 }
 
-fn regular(opened: Result<std::os::fd::OwnedFd, rustix::io::Errno>) -> std::io::Result<File> {
+fn regular(opened: Result<OwnedFd, rustix::io::Errno>) -> std::io::Result<File> {
     let file = File::from(opened?);
     if file.metadata()?.is_file() {
         Ok(file)

@@ -28,7 +28,7 @@ pub(super) fn explain(
     };
     let tail = reporter.tail(vertex);
     if !tail.is_empty() {
-        write_line(&format!("------\n > {}", crate::ui::sanitize(&plan.graph.vertex(vertex).name)));
+        write_line(&format!("------\n > {}", heading(&plan.graph.vertex(vertex).name)));
         for line in &tail {
             write_line(line);
         }
@@ -50,10 +50,20 @@ pub(super) fn explain(
     }
 }
 
+/// `[2/4] RUN` of a step's name: the excerpt and the error show the command.
+fn heading(name: &str) -> String {
+    let (place, rest) = match name.split_once("] ") {
+        Some((place, rest)) if place.starts_with('[') => (format!("{place}] "), rest),
+        _ => (String::new(), name),
+    };
+    crate::ui::sanitize(&format!("{place}{}", rest.split_whitespace().next().unwrap_or_default()))
+}
+
 fn hint(error: &ExecuteError) -> Option<String> {
     match error {
         ExecuteError::Copy(error) => error.hint(),
         ExecuteError::Passwd(error) => error.hint(),
+        ExecuteError::Source(error) => error.hint(),
         ExecuteError::Shared(error) => hint(error),
         ExecuteError::ExitStatus { code: 127, .. } => {
             Some("status 127 mostly means that a command was not found in the image".to_owned())
@@ -62,13 +72,14 @@ fn hint(error: &ExecuteError) -> Option<String> {
             Some("status 126 mostly means that a file is not executable".to_owned())
         }
         ExecuteError::Io { source, .. } if is_full(source) => Some(FULL.to_owned()),
+        ExecuteError::Store(error) if error.is_no_space() => Some(FULL.to_owned()),
         ExecuteError::Network { .. } => Some("`--network host` uses the host's network".to_owned()),
-        _ => None,
+        _ => error.hint(),
     }
 }
 
 /// What helps against a full disk.
-const FULL: &str = "`bld rmi` frees the space of images that are not needed any more; the next build goes on where this one stopped";
+const FULL: &str = "make room on the disk of the store: the next build goes on where this one stopped";
 
 fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
@@ -83,4 +94,15 @@ pub(super) fn with_image_hint(error: &LowerError<ImagesError>) -> Diagnostic {
         diagnostic.hint = source.hint();
     }
     diagnostic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heading_says_where_and_what() {
+        assert_eq!(heading("[build 2/4] RUN make [all] x"), "[build 2/4] RUN");
+        assert_eq!(heading("RUN make"), "RUN");
+    }
 }

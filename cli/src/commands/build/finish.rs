@@ -44,7 +44,7 @@ pub(super) async fn finish(
         write(worker, request, plan, target, image.as_ref(), output, reporter)?;
     }
     let (executed, cached) = reporter.counts();
-    reporter.note(&format!("{executed} steps ran, {cached} were cached"));
+    reporter.note(&summary(executed, cached));
     let Some(image) = image else { return Ok(()) };
     if let Some(path) = &request.iidfile {
         std::fs::write(path, image.config.digest.to_string())
@@ -56,6 +56,13 @@ pub(super) async fn finish(
         return Ok(());
     }
     print(&format!("{}\n", image.manifest.digest))
+}
+
+/// `3 steps ran, 1 was cached`.
+fn summary(executed: usize, cached: usize) -> String {
+    let steps = if executed == 1 { "step" } else { "steps" };
+    let were = if cached == 1 { "was" } else { "were" };
+    format!("{executed} {steps} ran, {cached} {were} cached")
 }
 
 /// Lists the image in the local store.
@@ -107,4 +114,15 @@ fn write(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_as_people_do() {
+        assert_eq!(summary(1, 1), "1 step ran, 1 was cached");
+        assert_eq!(summary(0, 2), "0 steps ran, 2 were cached");
+    }
 }

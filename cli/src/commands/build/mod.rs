@@ -2,26 +2,42 @@
 
 pub(super) mod request;
 
+mod call;
+mod checks;
+mod context;
 mod dockerfile;
 mod failure;
 mod finish;
+mod given;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bld_cache::Store;
 use bld_executor::admission::MemoryAdmission;
 use bld_executor::context::ContextTree;
+use bld_executor::context::NoMemo;
 use bld_executor::context::ignore_file;
 use bld_executor::context::store_memo::StoreMemo;
 use bld_executor::image::named::NamedContext;
 use bld_executor::image::sources::ImageSources;
 use bld_executor::sandbox::Helper;
+use bld_executor::ssh::Agents;
 use bld_executor::worker::LocalWorker;
 use bld_executor::worker::WorkerConfig;
+use bld_executor::worker::layer_mode;
 use bld_oci::Timestamp;
+use bld_parser::ast::Dockerfile;
+use bld_parser::diagnostic::Diagnostic;
+use bld_parser::diagnostic::Severity;
+use bld_solver::lower::IgnoreRules;
+use bld_solver::lower::LowerError;
+use bld_solver::lower::LowerRequest;
 use bld_solver::lower::Plan;
 
+use self::checks::Checks;
+use self::context::MainContext;
 use self::dockerfile::Source;
 use self::request::BuildRequest;
 use super::Session;
@@ -33,8 +49,14 @@ use crate::ui::excerpt::Quoted;
 use crate::ui::plain::Plain;
 use crate::ui::plain::write_line;
 
+/// How long stopped steps may take to clean up. What is left then the next bld removes.
+const CLEAN_UP: Duration = Duration::from_secs(10);
+
 pub(super) fn run(session: &Session, args: &BuildArgs) -> Result<(), CommandError> {
     let request = request::resolve(args)?;
+    if request.call.method != call::Method::Build {
+        return call::run(session, &request);
+    }
     // Before any thread exists.
     let helper = Helper::start()?;
     let store = session.open_store()?;
@@ -46,7 +68,7 @@ pub(super) fn run(session: &Session, args: &BuildArgs) -> Result<(), CommandErro
         }
     });
     // Waits for the threads of steps that were stopped: they clean up after themselves.
-    drop(runtime);
+    runtime.shutdown_timeout(CLEAN_UP);
     result
 }
 
@@ -83,10 +105,16 @@ async fn stopped() -> u8 {
 
 async fn build(session: &Session, request: &BuildRequest, helper: Helper, store: &Store) -> Result<(), CommandError> {
     let _lease = store.lease()?;
-    let source = dockerfile::read(&request.context, &request.dockerfile)?;
+    let secrets = given::read(&request.secrets)?;
+    let agents = Agents::start(&request.agents, store)?;
+    let remotes = context::remotes(store, request, &secrets, &agents);
+    let mut main = context::open(store, request, &remotes, layer_mode(session.identity)).await?;
+    let source = context::dockerfile(request, &mut main, Some((store, &remotes))).await?;
     let quoted = Quoted::new(&source.name, &source.bytes);
-    let (contexts, memos) = open_contexts(store, request, &source)?;
-    let plan = plan(store, request, &source, &quoted).await?;
+    let (contexts, memos) = open_contexts(store, request, &main, &source)?;
+    let dockerfile = parse(&source, &quoted)?;
+    let checks = Checks::new(&dockerfile.0, request);
+    let (plan, mut warnings) = plan(store, request, &main, &source, &quoted, &dockerfile, &checks).await?;
 
     let reporter = Arc::new(Plain::new(&plan.graph, request.quiet));
     let epoch = plan.source_date_epoch.map(Timestamp::from_seconds);
@@ -95,12 +123,16 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     let config = WorkerConfig {
         build_id: build_id()?,
         contexts,
+        remotes,
         identity: session.identity,
         network: request.network,
+        secrets,
+        agents,
         made_up_time: epoch.unwrap_or(Timestamp::FIXED),
         clamp: epoch,
         compression: wants_image.then_some(request.compression),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
+        strict: request.strict && checks.wants("EmptyWildcard"),
     };
     let worker = LocalWorker::new(store.clone(), helper, config, Arc::clone(&reporter), environment::now);
     let admission = MemoryAdmission::new(request.jobs);
@@ -112,6 +144,19 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
         },
         Err(error) => Err(failure::explain(&error, &plan, &quoted, &reporter)),
     };
+    if request.quiet {
+        // An image for another machine is nothing to keep quiet about.
+        warnings.retain(|warning| warning.code == "InvalidBaseImagePlatform");
+        for warning in &warnings {
+            write_line(&format!("warning: {} [{}]", warning.message, warning.code));
+        }
+    } else {
+        warnings.extend(reporter.warnings().into_iter().map(|(vertex, code, message)| {
+            let span = plan.graph.vertex(vertex).span.unwrap_or(bld_parser::source::Span::new(0, 0));
+            Diagnostic { severity: Severity::Warning, code, message, span, hint: None }
+        }));
+        checks::list(&checks.wanted(warnings), &quoted);
+    }
     drop(worker);
     for memo in memos {
         memo.save()?;
@@ -119,46 +164,58 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     outcome
 }
 
-/// Reads the Dockerfile's mistakes to the user, or makes a plan of it.
+/// The Dockerfile and what the parser warns of; its mistakes are read to the user.
+fn parse(source: &Source, quoted: &Quoted<'_>) -> Result<(Dockerfile, Vec<Diagnostic>), CommandError> {
+    let parsed = bld_parser::parse(&source.bytes);
+    let Some(dockerfile) = parsed.dockerfile else {
+        let errors: Vec<_> = parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error).collect();
+        for error in &errors {
+            write_line(quoted.diagnostic(error).trim_end());
+        }
+        return Err(mistakes(&source.name, errors.len()));
+    };
+    Ok((dockerfile, parsed.diagnostics))
+}
+
+fn mistakes(name: &str, count: usize) -> CommandError {
+    match count {
+        // The one error was said already.
+        0 | 1 => CommandError::told(),
+        _ => CommandError::failed(format!("{name} has {count} mistakes")),
+    }
+}
+
+/// Makes a plan, and the list of what the user should be warned of.
 async fn plan(
     store: &Store,
     request: &BuildRequest,
+    main: &MainContext,
     source: &Source,
     quoted: &Quoted<'_>,
-) -> Result<Plan, CommandError> {
-    let parsed = bld_parser::parse(&source.bytes);
-    let mistakes = |count: usize| match count {
-        1 => CommandError::failed(format!("{} has a mistake", source.name)),
-        _ => CommandError::failed(format!("{} has {count} mistakes", source.name)),
-    };
-    let errors =
-        parsed.diagnostics.iter().filter(|finding| finding.severity == bld_parser::diagnostic::Severity::Error);
-    let count = errors.count();
-    for diagnostic in &parsed.diagnostics {
-        if count > 0 || !request.quiet {
-            write_line(quoted.diagnostic(diagnostic).trim_end());
-        }
-    }
-    let Some(dockerfile) = parsed.dockerfile else { return Err(mistakes(count.max(1))) };
+    (dockerfile, found): &(Dockerfile, Vec<Diagnostic>),
+    checks: &Checks<'_>,
+) -> Result<(Plan, Vec<Diagnostic>), CommandError> {
     let sources = ImageSources::new(store.clone(), request.named.clone());
-    let plan = bld_solver::lower::lower(&dockerfile, &request.lower, &sources).await.map_err(|errors| {
+    let ignore = if main.is_local { ignore_file(&main.directory, source.path.as_deref())? } else { None };
+    let ignore = ignore.map(|ignore| IgnoreRules { file: ignore.name, patterns: ignore.patterns });
+    let lower = LowerRequest { ignore, context_time: main.time, ..request.lower.clone() };
+    let plan = bld_solver::lower::lower(dockerfile, &lower, &sources).await.map_err(|errors| {
         for error in &errors {
             write_line(quoted.diagnostic(&failure::with_image_hint(error)).trim_end());
         }
-        mistakes(errors.len())
+        match errors.iter().filter(|error| matches!(error, LowerError::Source { .. })).count() {
+            missing if missing > 1 && missing == errors.len() => {
+                CommandError::failed(format!("{missing} base images are missing"))
+            }
+            _ => mistakes(&source.name, errors.len()),
+        }
     })?;
-    if !request.quiet {
-        for warning in &plan.warnings {
-            write_line(quoted.diagnostic(warning).trim_end());
-        }
-        for name in &plan.unused_build_args {
-            write_line(&format!("warning: no ARG declares the build argument `{name}`"));
-        }
-        if !plan.skipped_stages.is_empty() {
-            write_line(&format!("note: skipped stages: {}", plan.skipped_stages.join(", ")));
-        }
+    let warnings = checks.wanted(found.iter().chain(&plan.warnings).cloned().collect());
+    checks.stop(&warnings, quoted)?;
+    if !request.quiet && !plan.skipped_stages.is_empty() {
+        write_line(&format!("note: skipped stages: {}", plan.skipped_stages.join(", ")));
     }
-    Ok(plan)
+    Ok((plan, warnings))
 }
 
 /// The build contexts by name, and their stat caches, to be saved in the end.
@@ -166,6 +223,7 @@ async fn plan(
 fn open_contexts(
     store: &Store,
     request: &BuildRequest,
+    main: &MainContext,
     source: &Source,
 ) -> Result<(BTreeMap<String, Arc<ContextTree>>, Vec<StoreMemo>), CommandError> {
     let mut contexts = BTreeMap::new();
@@ -174,8 +232,12 @@ fn open_contexts(
         NamedContext::Directory(path) => Some((name.as_str(), path.as_path(), None)),
         _ => None,
     });
-    let main = ("context", request.context.as_path(), source.path.as_deref());
-    for (name, path, dockerfile) in std::iter::once(main).chain(named) {
+    let local = ("context", main.directory.as_path(), source.path.as_deref());
+    if !main.is_local {
+        // Gone after the build: nothing about it is worth remembering. Ignore files belong to directories people work in.
+        contexts.insert("context".to_owned(), Arc::new(ContextTree::open(&main.directory, None, Arc::new(NoMemo))?));
+    }
+    for (name, path, dockerfile) in std::iter::once(local).filter(|_| main.is_local).chain(named) {
         let ignore = ignore_file(path, dockerfile)?;
         let memo = StoreMemo::open(store, path)?;
         contexts.insert(name.to_owned(), Arc::new(ContextTree::open(path, ignore, Arc::new(memo.clone()))?));

@@ -1,22 +1,37 @@
 //! From flags to requests: everything that needs the environment or the file system is resolved here, once.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::path::PathBuf;
 
 use bld_executor::image::named::NamedContext;
+use bld_executor::ssh::AgentSource;
 use bld_executor::worker::NetworkPolicy;
 use bld_oci::compression::Compression;
 use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
+use bld_parser::check::CheckOptions;
 use bld_solver::lower::LowerRequest;
 use bld_solver::op::NetworkMode;
+use bld_solver::remote::HttpSource;
+use bld_solver::remote::Remote;
+use clap::ValueEnum as _;
 
+use super::call::Call;
+use super::checks::ARGUMENT;
+use super::given::Entitlement;
+use super::given::SecretSource;
+use super::given::agents;
+use super::given::entitlements;
+use super::given::secrets;
 use crate::args::BuildArgs;
 use crate::args::Network;
 use crate::args::Progress;
+use crate::commands::outputs;
 use crate::commands::outputs::Output;
+use crate::commands::outputs::OutputKind;
 use crate::environment;
 use crate::error::CommandError;
 
@@ -26,8 +41,8 @@ const HOSTNAME: &str = "buildkitsandbox";
 /// A build, resolved.
 #[derive(Debug)]
 pub(super) struct BuildRequest {
-    /// The context directory.
-    pub(super) context: PathBuf,
+    /// The main build context.
+    pub(super) context: ContextSource,
     /// The Dockerfile.
     pub(super) dockerfile: DockerfilePath,
     /// Names for the local store.
@@ -38,6 +53,10 @@ pub(super) struct BuildRequest {
     pub(super) named: BTreeMap<String, NamedContext>,
     /// What lowering needs.
     pub(super) lower: LowerRequest,
+    /// `--secret`.
+    pub(super) secrets: BTreeMap<String, SecretSource>,
+    /// `--ssh`.
+    pub(super) agents: BTreeMap<String, AgentSource>,
     /// Network of RUN steps.
     pub(super) network: NetworkPolicy,
     /// How many steps at once.
@@ -48,6 +67,23 @@ pub(super) struct BuildRequest {
     pub(super) iidfile: Option<PathBuf>,
     /// Print nothing but the digest.
     pub(super) quiet: bool,
+    /// `--call`.
+    pub(super) call: Call,
+    /// Silent traps are errors.
+    pub(super) strict: bool,
+    /// What stands in for `# check=`.
+    pub(super) checks: Option<CheckOptions>,
+}
+
+/// Where the main build context comes from.
+#[derive(Debug, Clone)]
+pub(super) enum ContextSource {
+    /// A directory.
+    Directory(PathBuf),
+    /// Standard input: an archive, or a Dockerfile.
+    Stdin,
+    /// A git repository, or the URL of an archive or a Dockerfile.
+    Remote(Remote),
 }
 
 /// Which Dockerfile.
@@ -57,43 +93,71 @@ pub(super) enum DockerfilePath {
     Default,
     /// `--file`: the path as typed, and resolved.
     Given(PathBuf, PathBuf),
+    /// `--file -`: standard input.
+    Stdin,
+    /// `--file URL`.
+    Remote(HttpSource),
+}
+
+impl DockerfilePath {
+    /// Whether it has to be fetched.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, DockerfilePath::Remote(_))
+    }
 }
 
 /// Resolves the flags.
 pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
-    let context = context_directory(&args.context)?;
+    args.compatible.check()?;
+    let mut context = context_source(&args.context)?;
     let dockerfile = match &args.file {
         None => DockerfilePath::Default,
-        Some(path) if path == Path::new("-") => {
-            return Err(CommandError::usage("a Dockerfile on standard input (`-f -`) is not supported yet"));
-        }
+        Some(path) if path == Path::new("-") => DockerfilePath::Stdin,
+        Some(path) if remote(&path.to_string_lossy())?.is_some() => match remote(&path.to_string_lossy())? {
+            Some(Remote::Http(http)) => DockerfilePath::Remote(http),
+            _ => return Err(CommandError::usage("`-f` takes a file or the URL of one, not a git repository")),
+        },
         Some(path) => DockerfilePath::Given(path.clone(), environment::absolute(path)?),
     };
+    if matches!((&context, &dockerfile), (ContextSource::Stdin, DockerfilePath::Stdin)) {
+        return Err(CommandError::usage("the build context and the Dockerfile cannot both come from standard input"));
+    }
     let host = environment::host_platform();
     let platform = match args.platform.as_deref() {
         None => host.clone(),
         Some(list) if list.contains(',') => {
             return Err(CommandError::usage("several platforms in one build are not supported yet"));
         }
-        Some(text) => Platform::parse(text, &host).map_err(|error| CommandError::usage(error.to_string()))?,
+        Some(text) => platform(text, &host)?,
     };
     let outputs = args.outputs.iter().map(|text| Output::parse(text)?.resolved(&environment::absolute));
-    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-    if outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
-        return Err(CommandError::usage("only one output can go to standard output"));
+    let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+    let iidfile = args.iidfile.as_deref().map(environment::absolute).transpose()?;
+    outputs::check(&outputs, iidfile.as_deref(), std::io::stdout().is_terminal())?;
+    if args.compatible.load && !outputs.is_empty() {
+        outputs.push(Output { kind: OutputKind::Store, names: Vec::new() });
     }
     let mut lower = plain_request(&platform);
     lower.target.clone_from(&args.target);
     lower.build_args = build_args(&args.build_args)?;
+    if let (ContextSource::Remote(Remote::Git(git)), Some(keep)) =
+        (&mut context, lower.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR"))
+    {
+        git.keep_git_dir |= matches!(keep.as_str(), "1" | "true" | "True" | "TRUE" | "t" | "T");
+    }
     lower.source_date_epoch = match lower.build_args.get("SOURCE_DATE_EPOCH") {
         Some(_) => None,
         None => environment::source_date_epoch()?,
     };
+    let checks = lower.build_args.get(ARGUMENT).map(|text| CheckOptions::parse(text)).transpose();
+    let checks = checks.map_err(|error| CommandError::usage(format!("`--build-arg {ARGUMENT}=...`: {error}")))?;
     lower.labels = pairs("--label", &args.labels)?;
     lower.no_cache = args.no_cache;
     lower.no_cache_filter.clone_from(&args.no_cache_filter);
     lower.network = if args.network == Network::None { NetworkMode::None } else { NetworkMode::Default };
-    lower.allow_host_network = args.network == Network::Host;
+    let allowed = entitlements(&args.allow)?;
+    lower.allow_host_network = args.network == Network::Host || allowed.contains(&Entitlement::HostNetwork);
+    lower.allow_insecure = allowed.contains(&Entitlement::Insecure);
     lower.extra_hosts = extra_hosts(&args.add_hosts)?;
     lower.shm_size = args.shm_size.as_deref().map(bytes).transpose()?;
     Ok(BuildRequest {
@@ -103,6 +167,8 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         outputs,
         named: named_contexts(&args.build_contexts)?,
         lower,
+        secrets: secrets(&args.secrets)?,
+        agents: agents(&args.ssh)?,
         network: match args.network {
             Network::Default | Network::None => NetworkPolicy::PrivateOrHost,
             Network::Private => NetworkPolicy::Private,
@@ -110,9 +176,34 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         },
         jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)),
         compression: compression(&args.compression)?,
-        iidfile: args.iidfile.as_deref().map(environment::absolute).transpose()?,
-        quiet: args.quiet || args.progress == Progress::Quiet,
+        iidfile,
+        quiet: args.quiet || progress(args)? == Progress::Quiet,
+        call: Call::parse(if args.check { "check" } else { args.call.as_deref().unwrap_or("build") })?,
+        strict: args.strict,
+        checks,
     })
+}
+
+/// `--platform`: what nobody builds for is a slip.
+fn platform(text: &str, host: &Platform) -> Result<Platform, CommandError> {
+    let platform = Platform::parse(text, host).map_err(|error| CommandError::usage(error.to_string()))?;
+    if platform.is_known() {
+        return Ok(platform);
+    }
+    Err(CommandError::usage(format!("`--platform {text}`: nothing is known of such a system or architecture"))
+        .hint("write linux/amd64, linux/arm64, linux/arm/v7, linux/riscv64 or the like"))
+}
+
+/// `--progress`, else `BLD_PROGRESS`.
+fn progress(args: &BuildArgs) -> Result<Progress, CommandError> {
+    if let Some(progress) = args.progress {
+        return Ok(progress);
+    }
+    match environment::variable("BLD_PROGRESS").filter(|text| !text.is_empty()) {
+        None => Ok(Progress::Auto),
+        Some(text) => Progress::from_str(&text, true)
+            .map_err(|_| CommandError::usage(format!("BLD_PROGRESS is `{text}`, not auto, plain or quiet"))),
+    }
 }
 
 /// A request without any wish.
@@ -123,29 +214,45 @@ pub(in crate::commands) fn plain_request(platform: &Platform) -> LowerRequest {
         platform: platform.clone(),
         build_platform: environment::host_platform(),
         source_date_epoch: None,
+        context_time: None,
+        ignore: None,
         labels: Vec::new(),
         no_cache: false,
         no_cache_filter: Vec::new(),
         network: NetworkMode::Default,
         allow_host_network: false,
+        allow_insecure: false,
         hostname: HOSTNAME.to_owned(),
         extra_hosts: Vec::new(),
         shm_size: None,
     }
 }
 
-fn context_directory(path: &Path) -> Result<PathBuf, CommandError> {
+/// What a text names on the network.
+fn remote(text: &str) -> Result<Option<Remote>, CommandError> {
+    Remote::parse(text).map_err(|error| {
+        let usage = CommandError::usage(error.to_string());
+        match error.hint() {
+            Some(hint) => usage.hint(hint),
+            None => usage,
+        }
+    })
+}
+
+fn context_source(path: &Path) -> Result<ContextSource, CommandError> {
     let shown = path.display();
-    let text = path.to_string_lossy();
-    if text == "-" {
-        return Err(CommandError::usage("a build context on standard input (`-`) is not supported yet"));
+    if path == Path::new("-") {
+        return Ok(ContextSource::Stdin);
     }
-    if ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| text.starts_with(prefix)) {
-        return Err(CommandError::usage(format!("the build context `{shown}` is a URL: that is not supported yet")));
+    // A directory of that name wins over what the name means elsewhere.
+    if !path.is_dir()
+        && let Some(remote) = remote(&path.to_string_lossy())?
+    {
+        return Ok(ContextSource::Remote(remote));
     }
     let resolved = environment::absolute(path)?;
     match std::fs::metadata(&resolved) {
-        Ok(status) if status.is_dir() => Ok(resolved),
+        Ok(status) if status.is_dir() => Ok(ContextSource::Directory(resolved)),
         Ok(_) => Err(CommandError::failed(format!("the build context `{shown}` is not a directory"))
             .hint(format!("to build the Dockerfile `{shown}`, write `bld build -f {shown} DIRECTORY`"))),
         Err(error) => Err(CommandError::failed(format!("cannot open the build context `{shown}`: {error}"))),
@@ -223,6 +330,7 @@ fn named_contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>, Co
                 NamedContext::Archive { file: environment::absolute(&file)?, image }
             }
             NamedContext::Image(reference) => NamedContext::Image(reference),
+            NamedContext::Remote(remote) => NamedContext::Remote(remote),
         };
         out.insert(name.to_owned(), context);
     }

@@ -66,6 +66,7 @@ impl Fixture {
             files: vec![],
             mounts: vec![],
             limits: vec![],
+            privileged: false,
             no_new_privileges: false,
             identity: Identity::Root,
         };

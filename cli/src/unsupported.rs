@@ -1,0 +1,224 @@
+//! What people know from docker, buildah and kaniko and bld does not have: refused by name, with what to do instead.
+//!
+//! Also [`explain`], which turns what clap says of an unknown flag into words that do not mislead.
+
+use clap::CommandFactory as _;
+use clap::error::ContextKind;
+use clap::error::ContextValue;
+use clap::error::ErrorKind;
+
+use crate::args::Cli;
+use crate::error::CommandError;
+
+/// Something bld does not have.
+struct Missing {
+    /// How it is written, one or several ways.
+    names: &'static [&'static str],
+    /// Why it is not there: `NAME is not supported: REASON`.
+    reason: &'static str,
+    /// What to do instead; empty if there is nothing.
+    instead: &'static str,
+}
+
+const fn missing(names: &'static [&'static str], reason: &'static str, instead: &'static str) -> Missing {
+    Missing { names, reason, instead }
+}
+
+const NO_REGISTRY: &str = "bld has no registry client yet";
+const COPY_OUT: &str =
+    "write an archive with `-o type=oci,dest=image.tar` and upload it with `skopeo copy oci-archive:image.tar docker://NAME`";
+const COPY_IN: &str = "`skopeo copy docker://NAME docker-archive:image.tar:NAME` and `bld load -i image.tar` bring an image here";
+const NO_ATTESTATION: &str = "bld writes no attestations";
+const NO_LIMITS: &str = "bld sets no resource limits of its own for RUN steps";
+const LIMIT: &str = "run bld itself under a limit, e.g. `systemd-run --scope -p MemoryMax=4G bld build ...`";
+const LOCAL_CACHE: &str = "the cache is in the local store, and every build uses it";
+const ONE_SANDBOX: &str = "the sandbox of RUN steps is always the same";
+
+/// Flags of `bld build` that others have.
+const FLAGS: &[Missing] = &[
+    missing(&["--push"], NO_REGISTRY, COPY_OUT),
+    missing(&["--squash", "--squash-all", "--single-snapshot"], "every step is a layer of its own", "a last stage `FROM scratch` with `COPY --from=STAGE / /` has one layer"),
+    missing(&["--metadata-file", "--digest-file", "--image-name-with-digest-file", "--image-name-tag-with-digest-file"], "the digest is on standard output", "write `bld build ... > FILE`; `--iidfile FILE` writes the image's ID"),
+    missing(&["--cache-from", "--cache-to", "--cache-repo", "--cache-dir", "--cache-ttl", "--cache"], LOCAL_CACHE, "keep the directory of `--root DIR` from one build to the next; `--no-cache` goes without"),
+    missing(&["--attest", "--sign-by"], NO_ATTESTATION, ""),
+    missing(&["--annotation", "--identity-label", "--manifest"], "bld writes no annotations and no image indexes", "`--label NAME=VALUE` sets a label"),
+    missing(&["--memory", "-m", "--memory-swap", "--cpu-period", "--cpu-quota", "--cpu-shares", "--cpuset-cpus", "--cpuset-mems", "--ulimit", "--cgroup-parent", "--cgroupns", "--resource"], NO_LIMITS, LIMIT),
+    missing(&["--isolation", "--security-opt", "--cap-add", "--cap-drop", "--userns", "--userns-uid-map", "--userns-gid-map", "--ipc", "--pid", "--uts", "--runtime", "--runtime-flag", "--hooks-dir", "--privileged", "--group-add", "--force"], ONE_SANDBOX, "`--allow security.insecure` permits `RUN --security=insecure`"),
+    missing(&["--device"], "RUN steps have the usual devices only", ""),
+    missing(&["--volume", "-v"], "what a build reads is said in the Dockerfile", "use `RUN --mount=type=bind,from=NAME` with `--build-context NAME=DIR`"),
+    missing(&["--builder"], "there are no builders: bld builds by itself", "leave it out"),
+    missing(&["--policy"], "bld evaluates no policies", ""),
+    missing(&["--compress"], "nothing is sent to a daemon", "leave it out; `--compression` says how layers are compressed"),
+    missing(&["--stream"], "nothing is sent to a daemon", "leave it out"),
+    missing(&["--dockerfile"], "the flag has another name here", "write `--file FILE`"),
+    missing(&["--destination", "-d"], "the flag has another name here", "write `--tag NAME` for a name in the local store, `-o type=oci,dest=FILE` for a file"),
+    missing(&["--context", "-c"], "the build context has no flag", "write `bld build DIRECTORY`"),
+    missing(&["--context-sub-path"], "the build context has no flag", "write `bld build DIRECTORY/SUBDIRECTORY`"),
+    missing(&["--tar-path", "--tarPath", "--oci-layout-path"], "the flag has another name here", "write `-o type=oci,dest=FILE`"),
+    missing(&["--no-push", "--cleanup", "--skip-unused-stages", "--reproducible", "--use-new-run", "--snapshot-mode", "--snapshotMode"], "bld always works that way", "leave it out"),
+    missing(&["--custom-platform", "--customPlatform"], "the flag has another name here", "write `--platform OS/ARCH`"),
+    missing(&["--arch", "--os", "--variant"], "the flag has another name here", "write `--platform OS/ARCH[/VARIANT]`"),
+    missing(&["--all-platforms"], "bld builds for one platform at a time", "run it once for each platform"),
+    missing(&["--registry-mirror", "--insecure", "--skip-tls-verify", "--tls-verify", "--creds", "--authfile", "--cert-dir", "--insecure-registry", "--pull-always", "--pull-never", "--disable-content-trust"], NO_REGISTRY, COPY_IN),
+    missing(&["--format"], "image archives are OCI layout and docker archive in one", "leave it out"),
+    missing(&["--timestamp", "--source-date-epoch", "--rewrite-timestamp"], "the flag has another form here", "set the variable: `SOURCE_DATE_EPOCH=0 bld build ...`"),
+    missing(&["--ignorefile"], "ignore files have fixed names", "name it `<Dockerfile>.dockerignore` or `.dockerignore`"),
+    missing(&["--env", "--unsetenv", "--unsetlabel"], "the environment of an image is said in the Dockerfile", "use ENV, or ARG with `--build-arg`"),
+    missing(&["--dns", "--dns-option", "--dns-search", "--no-hosts", "--no-hostname"], "RUN steps have the name service of this machine", "`--add-host NAME:IP` adds a name"),
+    missing(&["--from"], "the base image is said in the Dockerfile", "use `ARG BASE` and `FROM $BASE` with `--build-arg BASE=NAME`, or `--build-context NAME=docker-image://OTHER`"),
+    missing(&["--logfile"], "progress is on standard error", "write `bld build ... 2> FILE`"),
+    missing(&["--verbosity", "--debug", "--log-level"], "there is one degree of detail", "`--progress plain` shows everything, `--quiet` nothing"),
+    missing(&["--git"], "contexts are named directly", "write `bld build https://HOST/REPOSITORY.git#REF`"),
+    missing(&["--all-tags"], "a build has one target", "build each with `--target STAGE`"),
+];
+
+/// Commands that others have.
+const COMMANDS: &[Missing] = &[
+    missing(&["pull", "search"], NO_REGISTRY, COPY_IN),
+    missing(&["push"], NO_REGISTRY, COPY_OUT),
+    missing(&["login", "logout"], NO_REGISTRY, ""),
+    missing(&["run", "exec", "create", "start", "stop", "kill", "ps", "rm", "logs", "attach", "commit", "cp", "diff"], "bld builds images and runs no containers", "`bld build -o type=oci,dest=image.tar` writes what `docker load -i` and `podman load -i` read"),
+    missing(&["save", "export"], "a build writes its result itself", "`bld build -o type=oci,dest=image.tar ...` writes an archive; an unchanged build comes from the cache"),
+    missing(&["buildx", "builder"], "bld has neither plugins nor builders", "write `bld build ...`"),
+    missing(&["bud"], "the command has another name here", "write `bld build ...`"),
+    missing(&["bake"], "bld reads Dockerfiles only", "write one `bld build ...` for each target"),
+    missing(&["image"], "the commands stand alone here", "write `bld images`, `bld inspect`, `bld history`, `bld tag`, `bld rmi` or `bld prune`"),
+    missing(&["system", "info", "df", "du"], "there is no daemon to ask", "`bld images` lists the images, `bld prune` makes room"),
+    missing(&["from", "mount", "umount", "unmount", "config", "add", "copy", "containers"], "bld has no working containers", "write a Dockerfile and `bld build`"),
+    missing(&["manifest"], "bld writes no image indexes", ""),
+];
+
+impl Missing {
+    fn refuse(&self, shown: &str) -> CommandError {
+        let error = CommandError::usage(format!("{shown} is not supported: {}", self.reason));
+        if self.instead.is_empty() { error } else { error.hint(self.instead) }
+    }
+}
+
+fn find(table: &'static [Missing], name: &str) -> Option<&'static Missing> {
+    table.iter().find(|missing| missing.names.contains(&name))
+}
+
+/// An error of clap's about something unknown in bld's words; `None` for every other. `command` is the one that was typed.
+pub(crate) fn explain(error: &clap::Error, command: Option<&str>) -> Option<CommandError> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let argument = text(ContextKind::InvalidArg)?;
+            let flag = argument.split('=').next().unwrap_or(argument);
+            flag.starts_with('-').then(|| unknown_flag(flag, command))
+        }
+        ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand).map(unknown_command),
+        _ => None,
+    }
+}
+
+fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
+    if command == Some("build")
+        && let Some(missing) = find(FLAGS, flag)
+    {
+        return missing.refuse(&format!("`{flag}`"));
+    }
+    let cli = Cli::command();
+    let here = command.and_then(|name| cli.find_subcommand(name));
+    let shown = here.map_or_else(|| "bld".to_owned(), |here| format!("bld {}", here.get_name()));
+    let error = CommandError::usage(format!("`{shown}` has no flag `{flag}`"));
+    let arguments = here.unwrap_or(&cli).get_arguments().chain(cli.get_arguments());
+    let known: Vec<String> = arguments
+        .filter(|argument| !argument.is_hide_set())
+        .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .collect();
+    match nearest(flag, &known) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("`{shown} --help` lists the flags")),
+    }
+}
+
+fn unknown_command(name: &str) -> CommandError {
+    if let Some(missing) = find(COMMANDS, name) {
+        return missing.refuse(&format!("`bld {name}`"));
+    }
+    let error = CommandError::usage(format!("there is no command `{name}`"));
+    let cli = Cli::command();
+    let known: Vec<String> = cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    match nearest(name, &known) {
+        Some(near) => error.hint(format!("did you mean `bld {near}`?")),
+        None if std::path::Path::new(name).is_dir() => error.hint(format!("did you mean `bld build {name}`?")),
+        None => error.hint("`bld --help` lists the commands"),
+    }
+}
+
+/// The nearest of the names: the dashes say nothing, and two letters are too few for a guess.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let bare = name.trim_start_matches('-');
+    let names: Vec<&str> = known.iter().map(|known| known.trim_start_matches('-')).collect();
+    let near = (bare.chars().count() > 2).then(|| bld_parser::suggest::nearest(bare, names.iter().copied()))??;
+    known.iter().find(|known| known.trim_start_matches('-') == near).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn said(arguments: &[&str]) -> String {
+        let error = Cli::try_parse_from(std::iter::once(&"bld").chain(arguments)).unwrap_err();
+        let error = explain(&error, arguments.first().copied()).unwrap();
+        assert!(error.is_usage());
+        error.to_text()
+    }
+
+    #[test]
+    fn what_others_have_is_refused_by_name() {
+        for (arguments, wanted) in [
+            (&["build", "--push", "."][..], "`--push` is not supported: bld has no registry client yet"),
+            (&["build", "--cache-from=type=gha", "."], "`--cache-from` is not supported"),
+            (&["build", "-m", "1g", "."], "`-m` is not supported"),
+            (&["build", "--dockerfile", "x"], "hint: write `--file FILE`"),
+            (&["build", "--destination=x"], "--tag NAME"),
+            (&["pull", "alpine"], "`bld pull` is not supported: bld has no registry client yet\nhint: `skopeo copy"),
+            (&["buildx", "build", "."], "hint: write `bld build ...`"),
+        ] {
+            let said = said(arguments);
+            assert!(said.contains(wanted), "{arguments:?}: {said}");
+            assert!(!said.contains(" -- "), "{said}");
+        }
+    }
+
+    #[test]
+    fn slips_are_guessed_only_when_near() {
+        for (arguments, wanted) in [
+            (&["build", "--taget", "x", "."][..], "error: `bld build` has no flag `--taget`\nhint: did you mean `--target`?"),
+            (&["build", "--wibble", "."], "hint: `bld build --help` lists the flags"),
+            (&["buidl", "."], "error: there is no command `buidl`\nhint: did you mean `bld build`?"),
+            (&["frobnicate"], "hint: `bld --help` lists the commands"),
+        ] {
+            assert!(said(arguments).contains(wanted), "{arguments:?}: {}", said(arguments));
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_there_counts_as_missing() {
+        let cli = Cli::command();
+        let build = cli.find_subcommand("build").unwrap();
+        for missing in FLAGS {
+            for name in missing.names {
+                let long = name.trim_start_matches('-');
+                let taken = build.get_arguments().any(|argument| {
+                    argument.get_long() == Some(long)
+                        || name.len() == 2 && argument.get_short().is_some_and(|short| name.ends_with(short))
+                });
+                assert!(!taken, "{name}");
+            }
+        }
+        for missing in COMMANDS {
+            for name in missing.names {
+                assert!(cli.find_subcommand(name).is_none(), "{name}");
+            }
+        }
+    }
+}

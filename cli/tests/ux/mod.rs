@@ -1,0 +1,193 @@
+//! The command line as a newcomer meets it: what it refuses, what it finds out before anything runs, and how it says so.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support;
+use crate::support::Base;
+use crate::support::Run;
+use crate::support::Store;
+
+#[test]
+fn flags_of_others_are_refused_by_name_or_honoured() {
+    let (store, work) = scene("FROM scratch\nLABEL a=b\n");
+    let build = |flags: &[&str]| bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
+    for flag in ["--push", "--squash", "--cache-from=x", "--metadata-file=x", "--pull", "--sbom", "--memory=1g", "--destination=x"] {
+        let refused = build(&[flag]);
+        let name = flag.split('=').next().unwrap();
+        says(&refused, 2, &[&format!("error: `{name}` is not supported: "), "hint: "]);
+        assert!(!refused.stderr.contains("-- --"), "{}", refused.failure());
+    }
+    says(&build(&["--taget", "x"]), 2, &["has no flag `--taget`", "did you mean `--target`?"]);
+    says(&bld(&store, work.path(), &["push", "x"]), 2, &["`bld push` is not supported", "skopeo copy"]);
+    let accepted = build(&["--rm", "--force-rm", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "-q"]);
+    accepted.succeeded();
+    // The image is really in the local store, besides the file.
+    let digest = build(&["--load", "-q", "-o", "type=oci,dest=a.tar"]).succeeded().stdout;
+    assert!(bld(&store, work.path(), &["images", "--digests"]).succeeded().stdout.contains(digest.trim()));
+    assert!(bld(&store, work.path(), &["build", "--help"]).succeeded().stdout.contains("--pull=false"));
+    assert!(bld(&store, work.path(), &["help", "build"]).succeeded().stdout.contains("--target"));
+    assert!(bld(&store, work.path(), &["version"]).succeeded().stdout.starts_with("bld "));
+    let usage = bld(&store, work.path(), &["build"]);
+    says(&usage, 2, &["Usage: bld build"]);
+    assert!(!usage.stderr.contains("--root") && !usage.stderr.contains("--progress"), "{}", usage.failure());
+}
+
+#[test]
+fn images_get_names_and_are_used_by_id() {
+    let (store, work) = scene("FROM scratch\nCOPY Dockerfile /\n");
+    let run = |arguments: &[&str]| bld(&store, work.path(), arguments);
+    run(&["build", "-q", "-o", "type=oci,dest=a.tar", "."]).succeeded();
+    says(&run(&["load", "a.tar"]), 2, &["use `-i a.tar`"]);
+    assert_eq!(run(&["load", "-i", "a.tar", "named:1"]).succeeded().stdout, "Loaded image: named:1\n");
+    run(&["tag", "named:1", "other", "third:3"]).succeeded();
+    let images = run(&["images"]).succeeded().stdout;
+    assert!(["named", "other", "third"].iter().all(|name| images.contains(name)), "{images}");
+    let id = run(&["images", "-q", "named:1"]).succeeded().stdout.trim().to_owned();
+    std::fs::write(work.path().join("by-id"), format!("FROM {id}\nLABEL by=id\n")).unwrap();
+    run(&["build", "-q", "-f", "by-id", "-t", "child", "."]).succeeded();
+    says(&run(&["tag", "nothing", "x"]), 1, &["nothing"]);
+    says(&run(&["rmi", "namde:1"]), 1, &["did you mean `named:1`?"]);
+    says(&run(&["rmi", "xy"]), 1, &["`bld images` lists"]);
+    says(&run(&["inspect", "xy"]), 1, &["not in the local store"]);
+}
+
+#[test]
+fn archives_of_the_wrong_kind_are_told_apart() {
+    let (store, work) = scene("FROM scratch\nCOPY Dockerfile /\n");
+    let run = |arguments: &[&str]| bld(&store, work.path(), arguments);
+    run(&["build", "-q", "-o", "type=oci,dest=a.tar", "-o", "type=tar,dest=root.tar", "."]).succeeded();
+    says(&run(&["import", "a.tar", "a:1"]), 1, &["a.tar is an image archive, not a root file system", "bld load -i a.tar"]);
+    says(&run(&["load", "-i", "root.tar"]), 1, &["root.tar is not an image archive", "bld import root.tar NAME:TAG"]);
+    for command in [&["import", "Dockerfile", "a:1"][..], &["load", "-i", "Dockerfile"]] {
+        let text = "error: Dockerfile is not a tar archive (plain, gzip, bzip2, xz or zstd)\n";
+        assert_eq!(run(command).stderr, text);
+    }
+}
+
+#[test]
+fn only_what_makes_images_makes_a_store() {
+    let work = TempDir::with_prefix("ux-").unwrap();
+    let missing = work.path().join("missing");
+    for command in [&["images"][..], &["inspect", "x"], &["history", "x"], &["rmi", "x"], &["tag", "x", "y"], &["prune"]] {
+        let run = support::run(support::bld(&missing).args(command));
+        says(&run, 1, &[&format!("there is no store in {}", missing.display())]);
+        assert!(!missing.exists(), "{command:?}");
+    }
+    std::fs::write(work.path().join("file"), "").unwrap();
+    let mut command = support::bld(work.path());
+    let run = support::run(command.args(["--root", "file", "images"]).current_dir(work.path()));
+    says(&run, 2, &["`--root file` is not a directory"]);
+}
+
+#[test]
+fn outputs_that_cannot_be_written_stop_the_build_at_once() {
+    let (store, work) = scene("FROM scratch\nCOPY Dockerfile /\n");
+    std::fs::create_dir(work.path().join("directory")).unwrap();
+    for (flags, code, wanted) in [
+        (&["-o", "type=oci,dest=no/a.tar"][..], 1, "there is no directory"),
+        (&["-o", "type=tar,dest=directory"], 1, "it is a directory"),
+        (&["-o", "Dockerfile"], 1, "is not a directory"),
+        (&["--iidfile", "no/id"], 1, "there is no directory"),
+        (&["-o", "type=oci,dest=a", "-o", "type=tar,dest=a"], 2, "two outputs go to"),
+    ] {
+        let run = bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
+        says(&run, code, &[wanted]);
+        assert!(!run.stderr.contains('#'), "{}", run.failure());
+    }
+    let line = format!("{} build -o - .", env!("CARGO_BIN_EXE_bld"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).env("BLD_ROOT", store.root()).current_dir(work.path());
+    let run = support::run(&mut script);
+    assert!(run.code == Some(2) && run.stdout.contains("`dest=-` is a terminal"), "{}", run.failure());
+}
+
+#[test]
+fn mistakes_of_flags_are_not_blamed_on_the_file() {
+    let (store, work) = scene("FROM scratch AS one\nCOPY Dockerfile /\nFROM one AS two\nLABEL a=b\n");
+    let build = |flags: &[&str]| bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
+    for flag in ["--target", "--no-cache-filter"] {
+        let run = build(&[flag, "nope"]);
+        let text = format!("error: `{flag} nope`: there is no such stage");
+        says(&run, 1, &[&text, "the stages are `one`, `two`"]);
+        assert!(!run.stderr.contains("-----") && !run.stderr.contains("mistake"), "{}", run.failure());
+    }
+    build(&["--no-cache-filter", "one,1", "-q"]).succeeded();
+    says(&build(&["--platform", "foo"]), 2, &["`foo`"]);
+    says(&build(&["--platform", "linux/foo"]), 2, &["--platform linux/foo"]);
+    says(&build(&["--platform", "amiga/amd64"]), 2, &["--platform amiga/amd64"]);
+}
+
+#[test]
+fn messages_count_and_say_things_once() {
+    let (store, work) = scene("FROM nothing:1\nRUN true\n");
+    let build = |flags: &[&str]| bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
+    let one = build(&[]);
+    says(&one, 1, &["nothing:1"]);
+    assert!(!one.stderr.contains("mistake") && !one.stderr.contains("missing"), "{}", one.failure());
+    write(&work, "FROM nothing:1 AS a\nFROM nothing:2\nCOPY --from=a / /\n");
+    says(&build(&[]), 1, &["error: 2 base images are missing"]);
+    write(&work, "");
+    let empty = build(&[]);
+    says(&empty, 1, &["no instructions"]);
+    assert!(!empty.stderr.contains("-----"), "{}", empty.failure());
+    std::fs::rename(work.path().join("Dockerfile"), work.path().join("Containerfile")).unwrap();
+    let missing = build(&[]);
+    says(&missing, 1, &[&format!("there is no Dockerfile in `{}`", work.path().display()), "Containerfile"]);
+
+    let store = Store::with(&[Base::Busybox]);
+    let long = "x".repeat(120);
+    write(&work, &format!("FROM busybox:1\nRUN echo said; {long}\n"));
+    let failed = bld(&store, work.path(), &["build", "."]);
+    says(&failed, 1, &["#2 ERROR: exited with status 127", " > [2/2] RUN\n", "…` exited with status 127"]);
+    // The name of the step, the excerpt and what the shell says.
+    assert_eq!(failed.stderr.matches(&long).count(), 4, "{}", failed.failure());
+    write(&work, "FROM busybox:1\nRUN true\n");
+    let platform = ["build", "-q", "--platform", "linux/s390x", "."];
+    says(&bld(&store, work.path(), &platform), 0, &["warning: base image"]);
+    says(&bld(&store, work.path(), &["build", "."]), 0, &["0 steps ran, 1 was cached"]);
+}
+
+#[test]
+fn sizes_are_those_of_the_files_and_what_goes_is_counted() {
+    let store = Store::with(&[Base::Busybox]);
+    let work = TempDir::with_prefix("ux-").unwrap();
+    std::fs::write(work.path().join("zeros"), vec![0; 3_000_000]).unwrap();
+    write(&work, "FROM scratch\nCOPY zeros /\n");
+    let run = |arguments: &[&str]| bld(&store, work.path(), arguments);
+    run(&["build", "-q", "-t", "zeros", "."]).succeeded();
+    assert!(run(&["images", "zeros"]).succeeded().stdout.contains("3.00MB"));
+    assert!(run(&["history", "zeros"]).succeeded().stdout.contains("3.00MB"));
+    assert!(run(&["inspect", "zeros"]).succeeded().stdout.contains("\"Size\": 3000000"));
+    write(&work, "FROM scratch\nCOPY zeros /other\n");
+    run(&["build", "-q", "."]).succeeded();
+    let pruned = run(&["prune"]).succeeded().stdout;
+    assert!(pruned.contains("Deleted: sha256:") && pruned.contains("Total reclaimed space: "), "{pruned}");
+    assert!(run(&["prune", "--all"]).succeeded().stdout.contains("MB\n"));
+    // The layers' directories are gone; what was in them is still known.
+    assert!(run(&["images", "zeros"]).succeeded().stdout.contains("3.00MB"));
+    assert!(run(&["rmi", "zeros"]).succeeded().stderr.contains("Freed "));
+}
+
+/// A store with nothing in it but its marks, and a directory with a Dockerfile.
+fn scene(dockerfile: &str) -> (Store, TempDir) {
+    let (store, work) = (Store::empty(), TempDir::with_prefix("ux-").unwrap());
+    write(&work, dockerfile);
+    (store, work)
+}
+
+fn write(work: &TempDir, dockerfile: &str) {
+    std::fs::write(work.path().join("Dockerfile"), dockerfile).unwrap();
+}
+
+fn bld(store: &Store, directory: &Path, arguments: &[&str]) -> Run {
+    support::run(store.bld().args(arguments).current_dir(directory))
+}
+
+#[track_caller]
+fn says(run: &Run, code: i32, wanted: &[&str]) {
+    let all = wanted.iter().all(|text| run.stderr.contains(text));
+    assert!(run.code == Some(code) && all, "not {code} with {wanted:?}: {}", run.failure());
+}

@@ -1,0 +1,112 @@
+//! Why a command is said not to exist. The kernel has one answer for a missing program and for a missing interpreter of a program.
+
+use std::io::Read as _;
+
+use bld_oci::ImagePath;
+use bld_solver::op::Exec;
+
+use crate::error::ExecuteError;
+use crate::sandbox::SandboxError;
+use crate::sandbox::StepError;
+use crate::view::TreeView;
+use crate::view::ViewKind;
+use crate::view::ViewNode;
+use crate::view::resolve;
+
+/// As much of a program as is read: the kernel looks for an interpreter no further.
+const HEAD: u64 = 4096;
+
+/// What a shell-form RUN needs.
+const SHELL: &str = "/bin/sh";
+
+/// The same error, or a better one if it is about a command that was not found in `view`.
+pub(super) fn explain(error: ExecuteError, exec: &Exec, view: &dyn TreeView) -> ExecuteError {
+    let ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { name })) = &error else { return error };
+    if let Some(script) = exec.script.as_ref().filter(|script| script.path.to_string() == *name) {
+        return because(name.clone(), script.body.as_bytes()).unwrap_or(error);
+    }
+    for path in candidates(name, exec) {
+        let Ok((real, Some(ViewNode { kind: ViewKind::File { .. }, .. }))) = resolve(view, &path, true) else { continue };
+        let mut head = Vec::new();
+        let read = view.open(&real).is_ok_and(|file| file.take(HEAD).read_to_end(&mut head).is_ok());
+        return because(path.to_string(), &head).filter(|_| read).unwrap_or(error);
+    }
+    if name == SHELL { ExecuteError::NoShell { shell: name.clone() } } else { error }
+}
+
+/// Where the kernel looked.
+fn candidates(name: &str, exec: &Exec) -> Vec<ImagePath> {
+    if name.contains('/') {
+        return vec![exec.cwd.join(name)];
+    }
+    let path = exec.env.iter().rev().find(|(variable, _)| variable == "PATH").map_or("", |(_, path)| path.as_str());
+    path.split(':').map(|directory| exec.cwd.join(directory).join(name)).collect()
+}
+
+fn because(program: String, head: &[u8]) -> Option<ExecuteError> {
+    let interpreter = script_interpreter(head).or_else(|| elf_interpreter(head))?;
+    let interpreter = String::from_utf8_lossy(interpreter).into_owned();
+    Some(ExecuteError::NoInterpreter { program, interpreter })
+}
+
+/// Of `#!/bin/sh -e`; a carriage return belongs to the name.
+fn script_interpreter(head: &[u8]) -> Option<&[u8]> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    line.split(is_blank).find(|word| !word.is_empty())
+}
+
+/// The loader a dynamic program of a 64-bit little-endian machine names.
+fn elf_interpreter(head: &[u8]) -> Option<&[u8]> {
+    const INTERPRETER: u64 = 3;
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let number = |offset: u64, length: u64| {
+        let start = usize::try_from(offset).ok()?;
+        let bytes = head.get(start..start.checked_add(usize::try_from(length).ok()?)?)?;
+        Some(bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    let entry = (0..count).find_map(|index| {
+        let entry = table.checked_add(index.checked_mul(size)?)?;
+        (number(entry, 4)? == INTERPRETER).then_some(entry)
+    })?;
+    let start = usize::try_from(number(entry.checked_add(8)?, 8)?).ok()?;
+    head.get(start..)?.split(|byte| *byte == 0).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::because;
+    use super::elf_interpreter;
+    use super::script_interpreter;
+
+    #[test]
+    fn interpreters_of_scripts() {
+        assert_eq!(script_interpreter(b"#!/bin/sh -e\necho"), Some(&b"/bin/sh"[..]));
+        assert_eq!(script_interpreter(b"#! /usr/bin/env python"), Some(&b"/usr/bin/env"[..]));
+        assert_eq!(script_interpreter(b"echo"), None);
+        assert_eq!(script_interpreter(b"#!\n"), None);
+    }
+
+    #[test]
+    fn windows_line_ends_are_told() {
+        let error = because("/run.sh".to_owned(), b"#!/bin/bash\r\necho\r\n").unwrap();
+        assert_eq!(error.to_string(), "`/run.sh` exists, but its interpreter `/bin/bash\\r` does not");
+        assert_eq!(error.hint().as_deref(), Some("the file has Windows line ends"));
+    }
+
+    #[test]
+    fn interpreters_of_programs() {
+        let mut head = b"\x7fELF\x02\x01".to_vec();
+        head.resize(64 + 56, 0);
+        (head[32], head[54], head[56]) = (64, 56, 1);
+        (head[64], head[72]) = (3, 120);
+        head.extend(b"/lib/ld.so\0rest");
+        assert_eq!(elf_interpreter(&head), Some(&b"/lib/ld.so"[..]));
+        for length in 0..120 {
+            elf_interpreter(&head[..length]);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Build checks that need values: CopyIgnoredFile, WorkdirRelativePath, InvalidDefaultArgInFrom, UnusedBuildArg. Those about words
+//! (UndefinedVar), ports and base images are made where these are read.
+
+use bld_oci::ImagePath;
+use bld_oci::reference::Reference;
+use bld_parser::ast::CopyPaths;
+use bld_parser::ast::CopySource;
+use bld_parser::ast::Dockerfile;
+use bld_parser::ast::Word;
+use bld_parser::ignorefile::Patterns;
+use bld_parser::source::Span;
+use bld_parser::suggest::did_you_mean;
+
+use super::LowerRequest;
+use super::globals::Globals;
+use super::report::Report;
+use super::stage::Lowering;
+use super::stage::StageState;
+use super::words;
+use super::words::Variables as _;
+
+/// What the ignore file of the build context takes away.
+#[derive(Debug, Clone)]
+pub struct IgnoreRules {
+    /// The file's name as the user knows it.
+    pub file: String,
+    /// What it says.
+    pub patterns: Patterns,
+}
+
+impl Lowering<'_> {
+    /// A source that the ignore file takes away, with everything below it.
+    pub(super) fn check_ignored(&mut self, state: &StageState, name: &str, paths: &CopyPaths) {
+        let Some(ignore) = &self.request.ignore else { return };
+        for source in &paths.sources {
+            let CopySource::Path(word) = source else { continue };
+            // What is wrong with the word is reported where it is used.
+            let mut nobody = Report::default();
+            let Some(path) = words::expand(&mut nobody, word, state.escape, &state.scope) else { continue };
+            if !matches!(crate::remote::Remote::parse(&path), Ok(None)) {
+                continue;
+            }
+            let clean = ImagePath::new(&path);
+            let Some(pattern) = ignore.patterns.hidden_by(clean.relative()) else { continue };
+            let message = format!("{name} of `{path}`, which {} excludes", ignore.file);
+            let mut hint = format!("remove the line {} of {}, `{}`", pattern.line, ignore.file, pattern.text);
+            let clean = String::from_utf8_lossy(clean.relative());
+            if !clean.is_empty() && clean != pattern.text {
+                hint = format!("{hint}, or add `!{clean}` behind it");
+            }
+            self.report.warning("CopyIgnoredFile", word.span, message, Some(hint));
+        }
+    }
+
+    /// The first WORKDIR of a stage, if it depends on what the base image happens to say.
+    pub(super) fn check_workdir(&mut self, state: &mut StageState, word: &Word) {
+        if std::mem::replace(&mut state.scope.workdir_set, true) {
+            return;
+        }
+        let mut nobody = Report::default();
+        let Some(path) = words::expand(&mut nobody, word, state.escape, &state.scope) else { return };
+        if !path.is_empty() && !path.starts_with('/') {
+            let message = format!("relative WORKDIR `{path}`: where it is depends on the base image");
+            self.report.warning("WorkdirRelativePath", word.span, message, Some(format!("write `WORKDIR /{path}`")));
+        }
+    }
+}
+
+/// FROM lines that name no image unless a build argument is given.
+pub(super) fn default_arguments(dockerfile: &Dockerfile, request: &LowerRequest, report: &mut Report) {
+    let mut nobody = Report::default();
+    let unaided = LowerRequest { build_args: std::collections::BTreeMap::new(), ..request.clone() };
+    let defaults = Globals::new(dockerfile, &unaided, &mut nobody);
+    if nobody.has_errors() {
+        return;
+    }
+    let escape = dockerfile.directives.escape;
+    for stage in &dockerfile.stages {
+        let word = &stage.from.base;
+        let before = nobody.count();
+        let Some(base) = words::expand(&mut nobody, word, escape, &defaults) else { continue };
+        // A constant, or a variable nobody declares: that is said elsewhere.
+        if !word.raw.contains('$') || nobody.count() > before || base.parse::<Reference>().is_ok() {
+            continue;
+        }
+        let message = format!("with the defaults of its ARGs `{}` is no valid image name: `{base}`", word.raw);
+        let name = variable(&word.raw).unwrap_or("NAME");
+        let hint = format!("give it a default: `ARG {name}=VALUE` before the first FROM");
+        report.warning("InvalidDefaultArgInFrom", word.span, message, Some(hint));
+    }
+}
+
+/// The first variable of a word.
+fn variable(raw: &str) -> Option<&str> {
+    let (_, behind) = raw.split_once('$')?;
+    let behind = behind.strip_prefix('{').unwrap_or(behind);
+    let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(behind.len());
+    behind.get(..end).filter(|name| !name.is_empty())
+}
+
+/// Build arguments nobody asked for.
+pub(super) fn unused_arguments(globals: &Globals, report: &mut Report) {
+    for name in globals.unused() {
+        let hint = did_you_mean(
+            &name,
+            globals.declared_names().filter(|known| globals.get(known).is_none() || !is_platform(known)),
+        );
+        let hint = hint.unwrap_or_else(|| format!("declare it where it is used: `ARG {name}`"));
+        let message = format!("no ARG declares the build argument `{name}`");
+        report.warning("UnusedBuildArg", Span::new(0, 0), message, Some(hint));
+    }
+}
+
+fn is_platform(name: &str) -> bool {
+    name.starts_with("TARGET") || name.starts_with("BUILD")
+}

@@ -1,0 +1,4 @@
+FROM scratch
+copy a /
+RUN ["/a"]
+Env A=b

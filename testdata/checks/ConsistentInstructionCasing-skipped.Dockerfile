@@ -1,0 +1,5 @@
+# check=skip=ConsistentInstructionCasing
+FROM scratch
+copy a /
+RUN ["/a"]
+Env A=b

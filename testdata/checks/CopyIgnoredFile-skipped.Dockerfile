@@ -1,0 +1,7 @@
+# check=skip=CopyIgnoredFile
+FROM scratch AS base
+COPY dist/app.js /
+COPY src ./dist/ /srv/
+ADD *.log /logs/
+FROM base
+COPY . /

@@ -1,0 +1,4 @@
+# check=skip=DuplicateStageName
+FROM scratch AS a
+FROM scratch AS A
+FROM scratch AS a

@@ -1,0 +1,3 @@
+FROM scratch
+ARG PORTS="1 2"
+EXPOSE 80 53/udp 7000-7010 $PORTS

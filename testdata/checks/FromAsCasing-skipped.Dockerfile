@@ -1,0 +1,2 @@
+# check=skip=FromAsCasing
+FROM scratch as a

@@ -1,0 +1,2 @@
+# check=skip=FromPlatformFlagConstDisallowed
+FROM --platform=linux/amd64 scratch AS base

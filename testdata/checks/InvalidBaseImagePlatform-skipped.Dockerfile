@@ -1,0 +1,2 @@
+# check=skip=InvalidBaseImagePlatform
+FROM busybox:1

@@ -1,0 +1,1 @@
+FROM not-here:1

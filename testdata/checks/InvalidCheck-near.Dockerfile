@@ -1,0 +1,3 @@
+# check=skip=JSONArgsRecomended
+FROM scratch
+CMD a

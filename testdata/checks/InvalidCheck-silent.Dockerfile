@@ -1,0 +1,3 @@
+# check=skip=MultipleInstructionsDisallowed;experimental=all
+FROM scratch
+CMD ["a"]

@@ -1,0 +1,6 @@
+# check=skip=InvalidCheck
+FROM scratch
+# check=skip=Nothing
+CMD ["a"]
+# check=speed=9
+CMD ["b"]

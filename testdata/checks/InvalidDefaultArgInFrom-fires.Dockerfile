@@ -1,0 +1,4 @@
+ARG TAG
+FROM busybox:${TAG} AS a
+ARG UNUSED
+FROM scratch

@@ -1,0 +1,4 @@
+ARG TAG=1
+ARG BASE
+FROM busybox:${TAG} AS a
+FROM ${BASE:-scratch}

@@ -1,0 +1,5 @@
+# check=skip=InvalidDefaultArgInFrom
+ARG TAG
+FROM busybox:${TAG} AS a
+ARG UNUSED
+FROM scratch

@@ -1,0 +1,4 @@
+# the version
+ARG VERSION=1
+# a stage
+FROM scratch AS build

@@ -1,0 +1,4 @@
+FROM scratch
+ENTRYPOINT serve
+FROM scratch
+CMD serve --port 80

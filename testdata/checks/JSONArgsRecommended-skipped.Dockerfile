@@ -1,0 +1,5 @@
+# check=skip=JSONArgsRecommended
+FROM scratch
+ENTRYPOINT serve
+FROM scratch
+CMD serve --port 80

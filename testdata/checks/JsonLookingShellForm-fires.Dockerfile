@@ -1,0 +1,4 @@
+FROM busybox:1
+RUN ['ls', '-l']
+ENTRYPOINT ["serve" "--all"]
+CMD ["a", "b"] # default

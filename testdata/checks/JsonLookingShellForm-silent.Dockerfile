@@ -1,0 +1,3 @@
+FROM busybox:1
+RUN [ -f /x ] && [[ -d /y ]] || true
+CMD ["a"]

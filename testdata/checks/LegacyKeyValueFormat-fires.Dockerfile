@@ -1,0 +1,3 @@
+FROM scratch
+ENV DIR /app dir
+LABEL vendor "me"

@@ -1,0 +1,3 @@
+FROM scratch
+ENV DIR=/app A="b c"
+LABEL vendor=me

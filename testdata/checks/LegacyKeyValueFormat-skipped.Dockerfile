@@ -1,0 +1,4 @@
+# check=skip=LegacyKeyValueFormat
+FROM scratch
+ENV DIR /app dir
+LABEL vendor "me"

@@ -1,0 +1,3 @@
+# check=skip=MaintainerDeprecated
+FROM scratch
+MAINTAINER me <me@example.com>

@@ -1,0 +1,5 @@
+FROM scratch AS a
+CMD ["a"]
+ENTRYPOINT ["a"]
+FROM a
+CMD ["b"]

@@ -1,0 +1,5 @@
+# check=skip=NoEmptyContinuation
+FROM busybox:1
+RUN echo a && \
+
+    echo b

@@ -1,0 +1,3 @@
+# check=skip=ReservedStageName
+FROM scratch AS scratch
+FROM scratch AS context

@@ -1,0 +1,3 @@
+# check=skip=StageNameCasing
+FROM scratch AS Build
+FROM scratch AS b2

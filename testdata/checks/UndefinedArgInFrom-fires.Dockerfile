@@ -1,0 +1,3 @@
+ARG RELEASE=1
+FROM busybox:$RELAESE AS a
+FROM --platform=$PLATFORM scratch

@@ -1,0 +1,3 @@
+FROM busybox:1
+WORKDIR $PATH/x
+USER $NOBODY

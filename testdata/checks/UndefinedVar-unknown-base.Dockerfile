@@ -1,0 +1,2 @@
+FROM not-here:1
+WORKDIR /$HOME_OF_BASE

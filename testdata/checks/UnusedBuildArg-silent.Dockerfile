@@ -1,0 +1,3 @@
+FROM scratch AS a
+ARG VERSON ZZZZZZ
+FROM scratch

@@ -1,0 +1,3 @@
+# check=skip=UnusedBuildArg
+ARG VERSION=1
+FROM scratch

@@ -1,0 +1,5 @@
+FROM busybox:1 AS a
+WORKDIR app
+WORKDIR more
+FROM a
+WORKDIR x

@@ -1,0 +1,4 @@
+FROM scratch AS unused
+WORKDIR $X
+FROM scratch
+WORKDIR /$Y

@@ -1,0 +1,4 @@
+FROM scratch
+COPY a /
+FROM scratch
+COPY b /

@@ -1,0 +1,4 @@
+FROM scratch
+COPY a b c
+EXPOSE http
+MAINTAINER x

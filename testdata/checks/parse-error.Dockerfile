@@ -1,0 +1,3 @@
+FROM scratch
+MAINTAINER x
+CPOY a b

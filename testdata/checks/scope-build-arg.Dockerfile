@@ -1,0 +1,4 @@
+# check=skip=all
+FROM scratch
+MAINTAINER a
+CMD b

@@ -1,0 +1,4 @@
+FROM scratch AS one
+WORKDIR /$X
+FROM scratch AS two
+WORKDIR /$Y
