@@ -63,7 +63,9 @@ impl CompatibleArgs {
             let shown = if value == "true" { flag.to_owned() } else { format!("{flag}={value}") };
             let error = CommandError::usage(format!("`{shown}` is not supported: {reason}"));
             return Err(if flag == "--pull" {
-                error.hint("`bld load -i FILE` brings a newer base image; leave the flag out to use the one that is here")
+                error.hint(
+                    "`bld load -i FILE` brings a newer base image; leave the flag out to use the one that is here",
+                )
             } else {
                 error.hint(format!("`{flag}={}` is what bld does", accepted.first().unwrap_or(&"")))
             });
@@ -87,7 +89,8 @@ mod tests {
 
     #[test]
     fn what_bld_does_anyway_may_be_asked_for() {
-        let flags = ["--rm", "--force-rm=true", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "--load"];
+        let flags =
+            ["--rm", "--force-rm=true", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "--load"];
         assert_eq!(check(&flags), Ok(()));
         for flag in ["--rm=false", "--layers=false", "--pull", "--pull=always", "--provenance=mode=max", "--sbom"] {
             let said = check(&[flag]).unwrap_err();

@@ -25,9 +25,9 @@ const fn missing(names: &'static [&'static str], reason: &'static str, instead: 
 }
 
 const NO_REGISTRY: &str = "bld has no registry client yet";
-const COPY_OUT: &str =
-    "write an archive with `-o type=oci,dest=image.tar` and upload it with `skopeo copy oci-archive:image.tar docker://NAME`";
-const COPY_IN: &str = "`skopeo copy docker://NAME docker-archive:image.tar:NAME` and `bld load -i image.tar` bring an image here";
+const COPY_OUT: &str = "write an archive with `-o type=oci,dest=image.tar` and upload it with `skopeo copy oci-archive:image.tar docker://NAME`";
+const COPY_IN: &str =
+    "`skopeo copy docker://NAME docker-archive:image.tar:NAME` and `bld load -i image.tar` bring an image here";
 const NO_ATTESTATION: &str = "bld writes no attestations";
 const NO_LIMITS: &str = "bld sets no resource limits of its own for RUN steps";
 const LIMIT: &str = "run bld itself under a limit, e.g. `systemd-run --scope -p MemoryMax=4G bld build ...`";
@@ -37,39 +37,173 @@ const ONE_SANDBOX: &str = "the sandbox of RUN steps is always the same";
 /// Flags of `bld build` that others have.
 const FLAGS: &[Missing] = &[
     missing(&["--push"], NO_REGISTRY, COPY_OUT),
-    missing(&["--squash", "--squash-all", "--single-snapshot"], "every step is a layer of its own", "a last stage `FROM scratch` with `COPY --from=STAGE / /` has one layer"),
-    missing(&["--metadata-file", "--digest-file", "--image-name-with-digest-file", "--image-name-tag-with-digest-file"], "the digest is on standard output", "write `bld build ... > FILE`; `--iidfile FILE` writes the image's ID"),
-    missing(&["--cache-from", "--cache-to", "--cache-repo", "--cache-dir", "--cache-ttl", "--cache"], LOCAL_CACHE, "keep the directory of `--root DIR` from one build to the next; `--no-cache` goes without"),
+    missing(
+        &["--squash", "--squash-all", "--single-snapshot"],
+        "every step is a layer of its own",
+        "a last stage `FROM scratch` with `COPY --from=STAGE / /` has one layer",
+    ),
+    missing(
+        &["--metadata-file", "--digest-file", "--image-name-with-digest-file", "--image-name-tag-with-digest-file"],
+        "the digest is on standard output",
+        "write `bld build ... > FILE`; `--iidfile FILE` writes the image's ID",
+    ),
+    missing(
+        &["--cache-from", "--cache-to", "--cache-repo", "--cache-dir", "--cache-ttl", "--cache"],
+        LOCAL_CACHE,
+        "keep the directory of `--root DIR` from one build to the next; `--no-cache` goes without",
+    ),
     missing(&["--attest", "--sign-by"], NO_ATTESTATION, ""),
-    missing(&["--annotation", "--identity-label", "--manifest"], "bld writes no annotations and no image indexes", "`--label NAME=VALUE` sets a label"),
-    missing(&["--memory", "-m", "--memory-swap", "--cpu-period", "--cpu-quota", "--cpu-shares", "--cpuset-cpus", "--cpuset-mems", "--ulimit", "--cgroup-parent", "--cgroupns", "--resource"], NO_LIMITS, LIMIT),
-    missing(&["--isolation", "--security-opt", "--cap-add", "--cap-drop", "--userns", "--userns-uid-map", "--userns-gid-map", "--ipc", "--pid", "--uts", "--runtime", "--runtime-flag", "--hooks-dir", "--privileged", "--group-add", "--force"], ONE_SANDBOX, "`--allow security.insecure` permits `RUN --security=insecure`"),
+    missing(
+        &["--annotation", "--identity-label", "--manifest"],
+        "bld writes no annotations and no image indexes",
+        "`--label NAME=VALUE` sets a label",
+    ),
+    missing(
+        &[
+            "--memory",
+            "-m",
+            "--memory-swap",
+            "--cpu-period",
+            "--cpu-quota",
+            "--cpu-shares",
+            "--cpuset-cpus",
+            "--cpuset-mems",
+            "--ulimit",
+            "--cgroup-parent",
+            "--cgroupns",
+            "--resource",
+        ],
+        NO_LIMITS,
+        LIMIT,
+    ),
+    missing(
+        &[
+            "--isolation",
+            "--security-opt",
+            "--cap-add",
+            "--cap-drop",
+            "--userns",
+            "--userns-uid-map",
+            "--userns-gid-map",
+            "--ipc",
+            "--pid",
+            "--uts",
+            "--runtime",
+            "--runtime-flag",
+            "--hooks-dir",
+            "--privileged",
+            "--group-add",
+            "--force",
+        ],
+        ONE_SANDBOX,
+        "`--allow security.insecure` permits `RUN --security=insecure`",
+    ),
     missing(&["--device"], "RUN steps have the usual devices only", ""),
-    missing(&["--volume", "-v"], "what a build reads is said in the Dockerfile", "use `RUN --mount=type=bind,from=NAME` with `--build-context NAME=DIR`"),
+    missing(
+        &["--volume", "-v"],
+        "what a build reads is said in the Dockerfile",
+        "use `RUN --mount=type=bind,from=NAME` with `--build-context NAME=DIR`",
+    ),
     missing(&["--builder"], "there are no builders: bld builds by itself", "leave it out"),
     missing(&["--policy"], "bld evaluates no policies", ""),
-    missing(&["--compress"], "nothing is sent to a daemon", "leave it out; `--compression` says how layers are compressed"),
+    missing(
+        &["--compress"],
+        "nothing is sent to a daemon",
+        "leave it out; `--compression` says how layers are compressed",
+    ),
     missing(&["--stream"], "nothing is sent to a daemon", "leave it out"),
     missing(&["--dockerfile"], "the flag has another name here", "write `--file FILE`"),
-    missing(&["--destination", "-d"], "the flag has another name here", "write `--tag NAME` for a name in the local store, `-o type=oci,dest=FILE` for a file"),
+    missing(
+        &["--destination", "-d"],
+        "the flag has another name here",
+        "write `--tag NAME` for a name in the local store, `-o type=oci,dest=FILE` for a file",
+    ),
     missing(&["--context", "-c"], "the build context has no flag", "write `bld build DIRECTORY`"),
     missing(&["--context-sub-path"], "the build context has no flag", "write `bld build DIRECTORY/SUBDIRECTORY`"),
-    missing(&["--tar-path", "--tarPath", "--oci-layout-path"], "the flag has another name here", "write `-o type=oci,dest=FILE`"),
-    missing(&["--no-push", "--cleanup", "--skip-unused-stages", "--reproducible", "--use-new-run", "--snapshot-mode", "--snapshotMode"], "bld always works that way", "leave it out"),
+    missing(
+        &["--tar-path", "--tarPath", "--oci-layout-path"],
+        "the flag has another name here",
+        "write `-o type=oci,dest=FILE`",
+    ),
+    missing(
+        &[
+            "--no-push",
+            "--cleanup",
+            "--skip-unused-stages",
+            "--reproducible",
+            "--use-new-run",
+            "--snapshot-mode",
+            "--snapshotMode",
+        ],
+        "bld always works that way",
+        "leave it out",
+    ),
     missing(&["--custom-platform", "--customPlatform"], "the flag has another name here", "write `--platform OS/ARCH`"),
     missing(&["--arch", "--os", "--variant"], "the flag has another name here", "write `--platform OS/ARCH[/VARIANT]`"),
     missing(&["--all-platforms"], "bld builds for one platform at a time", "run it once for each platform"),
-    missing(&["--registry-mirror", "--insecure", "--skip-tls-verify", "--tls-verify", "--creds", "--authfile", "--cert-dir", "--insecure-registry", "--pull-always", "--pull-never", "--disable-content-trust"], NO_REGISTRY, COPY_IN),
+    missing(
+        &[
+            "--registry-mirror",
+            "--insecure",
+            "--skip-tls-verify",
+            "--tls-verify",
+            "--creds",
+            "--authfile",
+            "--cert-dir",
+            "--insecure-registry",
+            "--pull-always",
+            "--pull-never",
+            "--disable-content-trust",
+        ],
+        NO_REGISTRY,
+        COPY_IN,
+    ),
     missing(&["--format"], "image archives are OCI layout and docker archive in one", "leave it out"),
-    missing(&["--timestamp", "--source-date-epoch", "--rewrite-timestamp"], "the flag has another form here", "set the variable: `SOURCE_DATE_EPOCH=0 bld build ...`"),
-    missing(&["--ignorefile"], "ignore files have fixed names", "name it `<Dockerfile>.dockerignore` or `.dockerignore`"),
-    missing(&["--env", "--unsetenv", "--unsetlabel"], "the environment of an image is said in the Dockerfile", "use ENV, or ARG with `--build-arg`"),
-    missing(&["--dns", "--dns-option", "--dns-search", "--no-hosts", "--no-hostname"], "RUN steps have the name service of this machine", "`--add-host NAME:IP` adds a name"),
-    missing(&["--from"], "the base image is said in the Dockerfile", "use `ARG BASE` and `FROM $BASE` with `--build-arg BASE=NAME`, or `--build-context NAME=docker-image://OTHER`"),
+    missing(
+        &["--timestamp", "--source-date-epoch", "--rewrite-timestamp"],
+        "the flag has another form here",
+        "set the variable: `SOURCE_DATE_EPOCH=0 bld build ...`",
+    ),
+    missing(
+        &["--ignorefile"],
+        "ignore files have fixed names",
+        "name it `<Dockerfile>.dockerignore` or `.dockerignore`",
+    ),
+    missing(
+        &["--env", "--unsetenv", "--unsetlabel"],
+        "the environment of an image is said in the Dockerfile",
+        "use ENV, or ARG with `--build-arg`",
+    ),
+    missing(
+        &["--dns", "--dns-option", "--dns-search", "--no-hosts", "--no-hostname"],
+        "RUN steps have the name service of this machine",
+        "`--add-host NAME:IP` adds a name",
+    ),
+    missing(
+        &["--from"],
+        "the base image is said in the Dockerfile",
+        "use `ARG BASE` and `FROM $BASE` with `--build-arg BASE=NAME`, or `--build-context NAME=docker-image://OTHER`",
+    ),
     missing(&["--logfile"], "progress is on standard error", "write `bld build ... 2> FILE`"),
-    missing(&["--verbosity", "--debug", "--log-level"], "there is one degree of detail", "`--progress plain` shows everything, `--quiet` nothing"),
+    missing(
+        &["--verbosity", "--debug", "--log-level"],
+        "there is one degree of detail",
+        "`--progress plain` shows everything, `--quiet` nothing",
+    ),
     missing(&["--git"], "contexts are named directly", "write `bld build https://HOST/REPOSITORY.git#REF`"),
     missing(&["--all-tags"], "a build has one target", "build each with `--target STAGE`"),
+];
+
+/// Flags of the other commands.
+const LIST_FLAGS: &[Missing] = &[
+    missing(
+        &["--format", "-f"],
+        "every command prints one form",
+        "`bld inspect IMAGE` prints JSON: `| jq '.[0].Id'` picks from it",
+    ),
+    missing(&["--filter"], "lists are not filtered by property", "`bld images NAME` shows the images of one name"),
+    missing(&["--all", "-a"], "intermediate images do not exist", "leave it out"),
+    missing(&["--no-prune"], "there are no parent images to keep", "leave it out"),
 ];
 
 /// Commands that others have.
@@ -77,14 +211,34 @@ const COMMANDS: &[Missing] = &[
     missing(&["pull", "search"], NO_REGISTRY, COPY_IN),
     missing(&["push"], NO_REGISTRY, COPY_OUT),
     missing(&["login", "logout"], NO_REGISTRY, ""),
-    missing(&["run", "exec", "create", "start", "stop", "kill", "ps", "rm", "logs", "attach", "commit", "cp", "diff"], "bld builds images and runs no containers", "`bld build -o type=oci,dest=image.tar` writes what `docker load -i` and `podman load -i` read"),
-    missing(&["save", "export"], "a build writes its result itself", "`bld build -o type=oci,dest=image.tar ...` writes an archive; an unchanged build comes from the cache"),
+    missing(
+        &["run", "exec", "create", "start", "stop", "kill", "ps", "rm", "logs", "attach", "commit", "cp", "diff"],
+        "bld builds images and runs no containers",
+        "`bld build -o type=oci,dest=image.tar` writes what `docker load -i` and `podman load -i` read",
+    ),
+    missing(
+        &["save", "export"],
+        "a build writes its result itself",
+        "`bld build -o type=oci,dest=image.tar ...` writes an archive; an unchanged build comes from the cache",
+    ),
     missing(&["buildx", "builder"], "bld has neither plugins nor builders", "write `bld build ...`"),
     missing(&["bud"], "the command has another name here", "write `bld build ...`"),
     missing(&["bake"], "bld reads Dockerfiles only", "write one `bld build ...` for each target"),
-    missing(&["image"], "the commands stand alone here", "write `bld images`, `bld inspect`, `bld history`, `bld tag`, `bld rmi` or `bld prune`"),
-    missing(&["system", "info", "df", "du"], "there is no daemon to ask", "`bld images` lists the images, `bld prune` makes room"),
-    missing(&["from", "mount", "umount", "unmount", "config", "add", "copy", "containers"], "bld has no working containers", "write a Dockerfile and `bld build`"),
+    missing(
+        &["image"],
+        "the commands stand alone here",
+        "write `bld images`, `bld inspect`, `bld history`, `bld tag`, `bld rmi` or `bld prune`",
+    ),
+    missing(
+        &["system", "info", "df", "du"],
+        "there is no daemon to ask",
+        "`bld images` lists the images, `bld prune` makes room",
+    ),
+    missing(
+        &["from", "mount", "umount", "unmount", "config", "add", "copy", "containers"],
+        "bld has no working containers",
+        "write a Dockerfile and `bld build`",
+    ),
     missing(&["manifest"], "bld writes no image indexes", ""),
 ];
 
@@ -117,9 +271,8 @@ pub(crate) fn explain(error: &clap::Error, command: Option<&str>) -> Option<Comm
 }
 
 fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
-    if command == Some("build")
-        && let Some(missing) = find(FLAGS, flag)
-    {
+    let table = if command == Some("build") { FLAGS } else { LIST_FLAGS };
+    if let Some(missing) = find(table, flag).filter(|_| command.is_some()) {
         return missing.refuse(&format!("`{flag}`"));
     }
     let cli = Cli::command();
@@ -180,6 +333,7 @@ mod tests {
             (&["build", "-m", "1g", "."], "`-m` is not supported"),
             (&["build", "--dockerfile", "x"], "hint: write `--file FILE`"),
             (&["build", "--destination=x"], "--tag NAME"),
+            (&["images", "--filter", "dangling=true"], "`--filter` is not supported"),
             (&["pull", "alpine"], "`bld pull` is not supported: bld has no registry client yet\nhint: `skopeo copy"),
             (&["buildx", "build", "."], "hint: write `bld build ...`"),
         ] {
@@ -192,7 +346,10 @@ mod tests {
     #[test]
     fn slips_are_guessed_only_when_near() {
         for (arguments, wanted) in [
-            (&["build", "--taget", "x", "."][..], "error: `bld build` has no flag `--taget`\nhint: did you mean `--target`?"),
+            (
+                &["build", "--taget", "x", "."][..],
+                "error: `bld build` has no flag `--taget`\nhint: did you mean `--target`?",
+            ),
             (&["build", "--wibble", "."], "hint: `bld build --help` lists the flags"),
             (&["buidl", "."], "error: there is no command `buidl`\nhint: did you mean `bld build`?"),
             (&["frobnicate"], "hint: `bld --help` lists the commands"),

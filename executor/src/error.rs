@@ -10,8 +10,8 @@ use crate::copy::CopyError;
 use crate::layers::LayerError;
 use crate::passwd::PasswdError;
 use crate::sandbox::SandboxError;
-use crate::ssh::AgentError;
 use crate::sources::SourceError;
+use crate::ssh::AgentError;
 use crate::view::ViewError;
 
 /// An operation failed.
@@ -173,7 +173,8 @@ impl ExecuteError {
                 "the file has Windows line ends"
             }
             ExecuteError::NoShell { .. } => "FROM scratch holds no shell: use COPY, or RUN [\"/prog\"]",
-            ExecuteError::ExitStatus { code: 137, .. } | ExecuteError::Killed { signal: 9, out_of_memory: false, .. } => {
+            ExecuteError::ExitStatus { code: 137, .. }
+            | ExecuteError::Killed { signal: 9, out_of_memory: false, .. } => {
                 "something was killed by SIGKILL (status 137), mostly because memory ran out: try fewer steps at once (`--jobs 1`)"
             }
             ExecuteError::Killed { out_of_memory: true, .. } => {

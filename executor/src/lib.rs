@@ -11,10 +11,10 @@ pub mod image;
 pub mod layers;
 pub mod output;
 pub mod passwd;
-pub mod secrets;
-pub mod ssh;
 pub mod sandbox;
+pub mod secrets;
 pub mod sources;
+pub mod ssh;
 pub mod view;
 pub mod worker;
 

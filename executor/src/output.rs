@@ -224,7 +224,7 @@ fn beside<T>(path: &Path, make: impl Fn(&Path) -> std::io::Result<T>) -> std::io
         let temporary = path.with_file_name(name);
         match make(&temporary) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && attempt < MAX_ATTEMPTS => attempt += 1,
-            made => return made.map(|made| (Temporary(temporary), made)),
+            outcome => return outcome.map(|made| (Temporary(temporary), made)),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Secrets {
         if wanted.is_empty() {
             return Ok(());
         }
-        for (path, node) in tree.iter() {
+        for (path, node) in tree {
             let mut texts = vec![path.relative()];
             if let NodeKind::Symlink { target } = &node.kind {
                 texts.push(target);
@@ -183,9 +183,8 @@ impl<'a> Mask<'a> {
                 continue;
             }
             // The longest first: one that may still come goes before a shorter one that is there.
-            let candidate = patterns
-                .iter()
-                .find(|pattern| rest.starts_with(pattern) || (!at_end && pattern.starts_with(rest)));
+            let candidate =
+                patterns.iter().find(|pattern| rest.starts_with(pattern) || (!at_end && pattern.starts_with(rest)));
             match candidate {
                 Some(pattern) if rest.len() >= pattern.len() => {
                     shown.extend_from_slice(MASK);

@@ -269,10 +269,8 @@ fn serve(listener: &UnixListener, agent: &Path, stopped: &OwnedFd) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let watched = |wanted: bool| if wanted { PollFlags::IN } else { PollFlags::empty() };
-        let mut polled = vec![
-            PollFd::new(stopped, PollFlags::IN),
-            PollFd::new(listener, watched(pairs.len() < MAX_CONNECTIONS)),
-        ];
+        let mut polled =
+            vec![PollFd::new(stopped, PollFlags::IN), PollFd::new(listener, watched(pairs.len() < MAX_CONNECTIONS))];
         for pair in &pairs {
             polled.push(PollFd::new(&pair.client, watched(!pair.is_heard)));
             polled.push(PollFd::new(&pair.agent, PollFlags::IN));

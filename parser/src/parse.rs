@@ -20,12 +20,16 @@ use crate::lint::Linter;
 use crate::sink::Sink;
 use crate::source::BYTE_ORDER_MARK;
 use crate::source::Span;
+use crate::suggest::is_near;
 
 /// What became of a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
     /// The syntax tree; `None` if any diagnostic is an error.
     pub dockerfile: Option<Dockerfile>,
+    /// If there are errors: the tree without the instructions that have them, provided that no other instruction depends on those.
+    /// Never to be built, only to be looked at for further mistakes.
+    pub sound_part: Option<Dockerfile>,
     /// All findings in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -42,8 +46,12 @@ pub struct ParsedTrigger {
 /// Parses a Dockerfile. Every mistake is reported, not only the first.
 pub fn parse(text: &[u8]) -> Parsed {
     let mut sink = Sink::default();
-    let dockerfile = read(text, &mut sink);
-    Parsed { dockerfile: dockerfile.filter(|_| !sink.has_errors()), diagnostics: sink.into_sorted() }
+    let (dockerfile, contained) = read(text, &mut sink).map_or((None, 0), |(tree, contained)| (Some(tree), contained));
+    let (dockerfile, sound_part) = match sink.error_count() {
+        0 => (dockerfile, None),
+        errors => (None, dockerfile.filter(|tree| errors == contained && !tree.stages.is_empty())),
+    };
+    Parsed { dockerfile, sound_part, diagnostics: sink.into_sorted() }
 }
 
 /// Parses the text of one ONBUILD trigger as an image's configuration holds it: one instruction, perhaps with
@@ -54,7 +62,8 @@ pub fn parse_trigger(text: &str) -> ParsedTrigger {
     ParsedTrigger { instruction: instruction.filter(|_| !sink.has_errors()), diagnostics: sink.into_sorted() }
 }
 
-fn read(bytes: &[u8], sink: &mut Sink) -> Option<Dockerfile> {
+/// The tree, and how many of the errors concern nothing but their own instruction.
+fn read(bytes: &[u8], sink: &mut Sink) -> Option<(Dockerfile, usize)> {
     if !is_small_enough(bytes, sink) {
         return None;
     }
@@ -66,10 +75,40 @@ fn read(bytes: &[u8], sink: &mut Sink) -> Option<Dockerfile> {
     let mut lines = Lines::new(&text, start, directives.escape);
     let mut builder = Builder::default();
     while let Some(line) = lines.next(sink) {
+        let before = sink.error_count();
         builder.line(&line, directives.escape, sink);
+        let errors = sink.error_count() - before;
+        if errors > 0 && builder.in_stage && stands_alone(line.joined.text()) {
+            builder.contained += errors;
+        }
     }
+    let contained = builder.contained;
     report_invalid(&invalid, start, lines.comment_spans(), sink);
-    builder.finish(text.len(), sink).map(|(global_args, stages)| Dockerfile { directives, global_args, stages })
+    let (global_args, stages) = builder.finish(text.len(), sink)?;
+    Some((Dockerfile { directives, global_args, stages }, contained))
+}
+
+/// Whether no other instruction of the file can be wrong only because this one is missing.
+fn stands_alone(line: &str) -> bool {
+    const ALONE: [&str; 11] = [
+        "ADD",
+        "CMD",
+        "COPY",
+        "ENTRYPOINT",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "LABEL",
+        "RUN",
+        "STOPSIGNAL",
+        "VOLUME",
+        "WORKDIR",
+    ];
+    let keyword = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    if instruction::NAMES.contains(&keyword.as_str()) {
+        return ALONE.contains(&keyword.as_str());
+    }
+    let mut meant = instruction::NAMES.into_iter().filter(|name| is_near(&keyword, name)).peekable();
+    meant.peek().is_some() && meant.all(|name| ALONE.contains(&name))
 }
 
 fn read_trigger(text: &str, sink: &mut Sink) -> Option<Located> {
@@ -125,12 +164,15 @@ struct Builder {
     /// Whether any FROM was met, even a wrong one.
     in_stage: bool,
     any: bool,
+    /// Errors of instructions on which no other depends.
+    contained: usize,
     orphan_reported: bool,
 }
 
 impl Builder {
     fn line(&mut self, line: &LogicalLine, escape: char, sink: &mut Sink) {
         self.any = true;
+        let before = sink.error_count();
         let whole = Slice::whole(&line.joined);
         let Some(outcome) = instruction::parse(as_line(line, whole, escape), sink) else { return };
         if let Some(check) = instruction::check_comment(&line.comments) {
@@ -143,6 +185,9 @@ impl Builder {
         let is_from = outcome.keyword.text().eq_ignore_ascii_case("FROM");
         self.in_stage |= is_from;
         let Outcome { keyword, statement: Some(statement), .. } = outcome else { return };
+        if self.in_stage && sink.error_count() > before && stands_alone(keyword.text()) {
+            return;
+        }
         match statement {
             Statement::From(from) => self.stages.push(Stage { from, instructions: Vec::new() }),
             Statement::Instruction(Instruction::Arg(arg)) if !self.in_stage => self.global_args.push(arg),
@@ -244,6 +289,29 @@ fn report_invalid(invalid: &[Span], directives_end: usize, comments: &[Span], si
             sink.warning("InvalidUtf8", span, "comment is not UTF-8", hint);
         } else {
             sink.error("InvalidUtf8", span, "text is not UTF-8", hint);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn what_is_sound_is_kept_if_nothing_depends_on_the_rest() {
+        let instructions = |text: &str| parse(text.as_bytes()).sound_part.map(|tree| tree.stages[0].instructions.len());
+        assert_eq!(instructions("FROM a\nCOYP a b\nEXPOSE\nRUN x\nEXPOSE abc\n"), Some(2));
+        assert_eq!(instructions("FROM a\nHEALTHCHECK --interval=5 CMD x\nRUN x\n"), Some(1));
+        for text in [
+            "FROM a\nRUN x\n",
+            "FROM a\nENV A\nRUN x\n",
+            "FROM a\nFORM b\nCOPY\n",
+            "FROM a\nARG\nCOPY\n",
+            "COPY\nFROM a\n",
+            "FROM a\nCOPY\nCOPY <<EOF /x\n",
+            "FROM a b\nCOPY\n",
+        ] {
+            assert_eq!(instructions(text), None, "{text:?}");
         }
     }
 }

@@ -42,6 +42,11 @@ impl Sink {
         self.errors > 0
     }
 
+    /// How many mistakes were met.
+    pub(crate) fn error_count(&self) -> usize {
+        self.errors
+    }
+
     /// All findings in the order of the text.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));

@@ -57,7 +57,8 @@ pub struct Selection {
 pub fn selections(op: &Op) -> Vec<Selection> {
     match op {
         Op::Source(Source::Local { context }) => {
-            let everything = Selector { sources: vec!["/".to_owned()], exclude: Vec::new(), parents: false, tree: String::new() };
+            let everything =
+                Selector { sources: vec!["/".to_owned()], exclude: Vec::new(), parents: false, tree: String::new() };
             vec![Selection { from: CopyFrom::Context(context.clone()), selector: everything }]
         }
         Op::File(FileOp { actions }) => actions
@@ -84,12 +85,19 @@ fn mounted(mount: &ExecMount) -> Option<&MountContent> {
 impl MountContent {
     /// The same as a copy would ask for it: a path, never a pattern.
     pub fn selection(&self) -> Selection {
+        // Classes and not escapes: an escape alone makes no pattern, and is then a letter like any other.
         let mut source = String::new();
-        for letter in self.source.to_string().chars() {
-            if matches!(letter, '*' | '?' | '[' | '\\') {
-                source.push('\\');
+        let mut is_pattern = false;
+        for component in self.source.to_string().split('/').skip(1) {
+            is_pattern |= component.contains(['*', '?', '[']);
+            source.push('/');
+            for letter in component.chars() {
+                match letter {
+                    '*' | '?' | '[' => source.extend(['[', letter, ']']),
+                    '\\' if is_pattern => source.push_str("\\\\"),
+                    _ => source.push(letter),
+                }
             }
-            source.push(letter);
         }
         let selector = Selector { sources: vec![source], exclude: Vec::new(), parents: false, tree: String::new() };
         Selection { from: self.from.clone(), selector }

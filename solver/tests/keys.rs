@@ -77,9 +77,9 @@ fn example_copy(from: CopyFrom) -> CopyAction {
 fn example_mounts() -> Vec<ExecMount> {
     let at = |path: &str| ImagePath::new(path);
     let content = |from, path: &str| MountContent { from, source: at(path) };
-    let context = CopyFrom::Context("context".to_owned());
+    let main = CopyFrom::Context("context".to_owned());
     vec![
-        ExecMount::Bind(BindMount { target: at("/src"), from: content(context, "/lib"), read_write: false }),
+        ExecMount::Bind(BindMount { target: at("/src"), from: content(main, "/lib"), read_write: false }),
         ExecMount::Bind(BindMount {
             target: at("/tool"),
             from: content(CopyFrom::Input(InputIndex(1)), "/usr"),
@@ -206,9 +206,10 @@ fn a_tree_that_is_only_mounted_enters_by_its_files() {
 
 #[test]
 fn a_mounted_path_is_no_pattern() {
-    let from = CopyFrom::Context("context".to_owned());
-    let content = MountContent { from, source: ImagePath::new("/a*[b]?\\c") };
-    assert_eq!(content.selection().selector.sources, ["/a\\*\\[b]\\?\\\\c"]);
+    for (path, source) in [("/", "/"), ("/a/b\\c", "/a/b\\c"), ("/a\\b/c*[d]?/e\\f", "/a\\b/c[*][[]d][?]/e\\\\f")] {
+        let content = MountContent { from: CopyFrom::Context("context".to_owned()), source: ImagePath::new(path) };
+        assert_eq!(content.selection().selector.sources, [source]);
+    }
 }
 
 #[test]
@@ -265,7 +266,10 @@ fn exec_op() -> impl Strategy<Value = Op> {
     let first = (words(), pairs(), pairs(), path(), word(), network, security, mounts);
     let second = (word(), pairs(), script, prop::option::of(0_u64..2), platform);
     (first, second).prop_map(
-        |((args, env, unkeyed_env, cwd, user, network, security, mounts), (hostname, extra_hosts, script, shm_size, platform))| {
+        |(
+            (args, env, unkeyed_env, cwd, user, network, security, mounts),
+            (hostname, extra_hosts, script, shm_size, platform),
+        )| {
             Op::Exec(Exec {
                 args,
                 env,

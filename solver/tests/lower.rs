@@ -264,9 +264,11 @@ fn show_op(out: &mut String, op: &Op) {
             writeln!(out, "    http {} as {:?}{checksum}", http.url, http.name).unwrap();
         }
         Op::Source(Source::Git(git)) => {
-            let flags = [(git.submodules, ", submodules"), (git.keep_git_dir, ", .git"), (git.commit_time, ", commit time")];
+            let flags =
+                [(git.submodules, ", submodules"), (git.keep_git_dir, ", .git"), (git.commit_time, ", commit time")];
             let flags: String = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
-            let (reference, checksum) = (git.reference.as_deref().unwrap_or("-"), git.checksum.as_deref().unwrap_or("-"));
+            let (reference, checksum) =
+                (git.reference.as_deref().unwrap_or("-"), git.checksum.as_deref().unwrap_or("-"));
             writeln!(out, "    git {} {reference} {checksum} {:?}{flags}", git.remote, git.subdirectory).unwrap();
         }
         Op::Merge => writeln!(out, "    merge").unwrap(),

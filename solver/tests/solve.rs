@@ -115,7 +115,12 @@ fn copy(source: &str, from: CopyFrom) -> Op {
     Op::File(FileOp {
         actions: vec![FileAction::Copy(CopyAction {
             from,
-            selector: Selector { sources: vec![source.to_owned()], exclude: Vec::new(), parents: false, tree: String::new() },
+            selector: Selector {
+                sources: vec![source.to_owned()],
+                exclude: Vec::new(),
+                parents: false,
+                tree: String::new(),
+            },
             destination: Destination { path: ImagePath::root(), is_directory: true },
             owner: None,
             mode: None,

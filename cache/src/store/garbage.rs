@@ -93,7 +93,8 @@ impl<'a> Garbage<'a> {
         })?;
         let freed = self.sweep(&leased)?;
         // These have no leases of their own: they go when no build is running.
-        let directories: &[&str] = if live == 0 { &["stat", "logs", "mounts", "quarantine"] } else { &["quarantine"] };
+        let directories: &[&str] =
+            if live == 0 { &["stat", "logs", "mounts", "git", "quarantine"] } else { &["quarantine"] };
         for directory in directories {
             let directory = self.store.path(directory);
             for name in file::names(&directory)? {
@@ -115,7 +116,7 @@ impl<'a> Garbage<'a> {
             connection.query_row("SELECT coalesce(sum(size), 0) FROM layers WHERE directory", [], |row| row.get(0))
         })?;
         let mut other = 0;
-        for name in ["stat", "logs", "quarantine", "trash", "tmp", "index.db", "index.db-wal"] {
+        for name in ["stat", "logs", "git", "quarantine", "trash", "tmp", "index.db", "index.db-wal"] {
             other += size(name)?;
         }
         Ok(Usage { blobs, layers: unsigned(layers), trees, mounts, other })

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use bld_oci::Digest;
 use bld_oci::image::Descriptor;
+use bld_oci::reference::Reference;
 use rusqlite::OptionalExtension as _;
 use rusqlite::params;
 use rustix::fs::FlockOperation;
@@ -153,7 +154,9 @@ impl<'a> Images<'a> {
                 let shown = id.hex().chars().take((digits.len() + 4).max(12)).collect();
                 found.push((shown, Vec::new(), descriptor));
             }
-            found[at].1.extend(name);
+            if let (Some((_, names, _)), Some(name)) = (found.get_mut(at), name) {
+                names.push(name.parse::<Reference>().map_or(name, |reference| reference.familiar()));
+            }
         }
         if found.len() > 1 {
             let candidates = found.into_iter().map(|(id, names, _)| match names.as_slice() {

@@ -94,6 +94,7 @@ const DIRECTORIES: &[&str] = &[
     "stat",
     "logs",
     "mounts",
+    "git",
     "tmp",
     "trash",
     "quarantine",
@@ -196,6 +197,11 @@ impl Store {
     /// The directory of cache mounts.
     pub fn mounts(&self) -> PathBuf {
         self.path("mounts")
+    }
+
+    /// The directory of copies of remote repositories.
+    pub fn repositories(&self) -> PathBuf {
+        self.path("git")
     }
 
     /// A fresh directory in this process's part of `tmp/`, on the same file system as everything else. It goes with the process

@@ -23,8 +23,9 @@ pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError
         }
         None if args.name.as_deref().is_some_and(is_file_name) => {
             let file = args.name.as_deref().unwrap_or_default();
-            return Err(CommandError::usage(format!("`{file}` is a file: use `-i {file}`"))
-                .hint(format!("bld load -i {file}")));
+            return Err(
+                CommandError::usage(format!("`{file}` is a file: use `-i {file}`")).hint(format!("bld load -i {file}"))
+            );
         }
         None if std::io::stdin().is_terminal() => {
             return Err(CommandError::usage("standard input is a terminal: name the archive with `-i FILE`"));
@@ -40,8 +41,12 @@ pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError
     }
     if let Some(name) = name {
         let [image] = images.as_mut_slice() else {
-            return Err(CommandError::failed(format!("{} holds {} images, not one to be named", path.display(), images.len()))
-                .hint("load it without a name and use `bld tag`"));
+            return Err(CommandError::failed(format!(
+                "{} holds {} images, not one to be named",
+                path.display(),
+                images.len()
+            ))
+            .hint("load it without a name and use `bld tag`"));
         };
         image.names = vec![name.to_string()];
     }

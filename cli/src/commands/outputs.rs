@@ -47,16 +47,16 @@ impl Output {
                 Some((path, true))
             }
             OutputKind::RootfsDirectory(path) => Some((path, false)),
-            OutputKind::Archive(Destination::Stdout) | OutputKind::RootfsTar(Destination::Stdout) | OutputKind::Store => {
-                None
-            }
+            OutputKind::Archive(Destination::Stdout)
+            | OutputKind::RootfsTar(Destination::Stdout)
+            | OutputKind::Store => None,
         }
     }
 
     /// Reads a value.
     pub(crate) fn parse(text: &str) -> Result<Output, CommandError> {
         let refuse = |reason: String| CommandError::usage(format!("`--output {text}`: {reason}"));
-        let fields = csv(text).ok_or_else(|| refuse("a quote is not closed".to_owned()))?;
+        let fields = csv(text).ok_or_else(|| refuse("a quote is not closed, or stands within a field".to_owned()))?;
         if let [path] = fields.as_slice()
             && !path.contains('=')
         {
@@ -155,7 +155,10 @@ pub(crate) fn check(outputs: &[Output], iidfile: Option<&Path>, terminal: bool) 
             // A directory is made with all that leads to it.
             let there = path.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
             if let Some(other) = there.filter(|there| !there.is_dir()) {
-                return Err(CommandError::failed(format!("cannot write to {shown}: {} is not a directory", other.display())));
+                return Err(CommandError::failed(format!(
+                    "cannot write to {shown}: {} is not a directory",
+                    other.display()
+                )));
             }
             continue;
         }
@@ -164,13 +167,16 @@ pub(crate) fn check(outputs: &[Output], iidfile: Option<&Path>, terminal: bool) 
                 .hint("name a file in it; `type=local` writes a directory"));
         }
         if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
-            return Err(CommandError::failed(format!("cannot write {shown}: there is no directory {}", parent.display())));
+            return Err(CommandError::failed(format!(
+                "cannot write {shown}: there is no directory {}",
+                parent.display()
+            )));
         }
     }
     Ok(())
 }
 
-/// The fields of one CSV record (RFC 4180); `None` if a quote is not closed.
+/// The fields of one CSV record (RFC 4180); `None` if a quote is not closed, or stands within a field.
 fn csv(text: &str) -> Option<Vec<String>> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
@@ -180,6 +186,7 @@ fn csv(text: &str) -> Option<Vec<String>> {
         match character {
             '"' if quoted && characters.next_if_eq(&'"').is_some() => field.push('"'),
             '"' if quoted || field.is_empty() => quoted = !quoted,
+            '"' => return None,
             ',' if !quoted => fields.push(String::new()),
             other => field.push(other),
         }

@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, args: &PruneArgs) -> Result<(), CommandErro
     };
     // Not everything that goes was counted when it was made: cache mounts and logs grow afterwards.
     let gone = before.saturating_sub(store.garbage().usage()?.total());
-    let mut out: String = nameless.iter().map(|(_, image)| format!("Deleted: {}\n", image.digest)).collect();
-    out.push_str(&format!("Total reclaimed space: {}\n", human_size(gone.max(freed.bytes))));
-    print(&out)
+    let mut lines: Vec<String> = nameless.iter().map(|(_, image)| format!("Deleted: {}", image.digest)).collect();
+    lines.push(format!("Total reclaimed space: {}\n", human_size(gone.max(freed.bytes))));
+    print(&lines.join("\n"))
 }

@@ -136,7 +136,14 @@ mod tests {
     fn an_empty_file_has_no_excerpt() {
         assert_eq!(Quoted::new("Dockerfile", b"").excerpt(Span::new(0, 0), true), "");
         let one = Quoted::new("Dockerfile", b"FROM x\n").excerpt(Span::new(0, 4), true);
-        assert_eq!(one, "Dockerfile\n--------------------\n   1 | >>> FROM x\n     |     ^^^^\n--------------------\n".replacen("Dockerfile\n", "Dockerfile:1\n", 1));
+        assert_eq!(
+            one,
+            "Dockerfile\n--------------------\n   1 | >>> FROM x\n     |     ^^^^\n--------------------\n".replacen(
+                "Dockerfile\n",
+                "Dockerfile:1\n",
+                1
+            )
+        );
     }
 
     #[test]

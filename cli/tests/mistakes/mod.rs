@@ -77,7 +77,8 @@ fn normalised(text: &str, work: &std::path::Path, store: &Store) -> String {
     let text = text.replace(&work.display().to_string(), "WORK").replace(&store.root().display().to_string(), "STORE");
     let time = |word: &str| {
         let digits = word.strip_suffix('s').unwrap_or(word);
-        digits.contains('.') && digits.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+        digits.contains('.')
+            && digits.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let mut out = String::new();
     for line in text.lines() {

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 
 use super::Context;
 use super::fails;
-use super::shared;
 use crate::support::Base;
 use crate::support::Store;
 use crate::support::host;
@@ -29,10 +28,12 @@ impl Agent {
     fn start() -> Self {
         let directory = TempDir::new().unwrap();
         let key = directory.path().join("key");
-        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "key-of-the-test", "-f"]).arg(&key)).succeeded();
+        run(Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "key-of-the-test", "-f"])
+            .arg(&key))
+        .succeeded();
         let socket = directory.path().join("agent");
-        let process =
-            Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let process = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
         let agent = Self { directory, process };
         assert!(host::eventually(PATIENCE, || agent.socket().exists()));
         run(Command::new("ssh-add").arg("-q").arg(agent.key()).env("SSH_AUTH_SOCK", agent.socket())).succeeded();
@@ -71,7 +72,9 @@ fn with_client() -> Store {
     let names = host::names(root.path());
     run(Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&extra).args(names)).succeeded();
     run(store.bld().arg("import").arg(Base::Busybox.tar()).arg("busybox:1")).succeeded();
-    let context = Context::new("FROM busybox:1\nADD client.tar /\nRUN echo root:x:0:0::/root:/bin/sh > /etc/passwd && mkdir -p /root\n");
+    let context = Context::new(
+        "FROM busybox:1\nADD client.tar /\nRUN echo root:x:0:0::/root:/bin/sh > /etc/passwd && mkdir -p /root\n",
+    );
     std::fs::copy(&extra, context.path().join("client.tar")).unwrap();
     context.build(&store, &["-t", "client"]).succeeded();
     store
@@ -108,7 +111,6 @@ fn what_is_wrong_with_an_agent() {
     fails("RUN true", &["--ssh", "default"], "SSH_AUTH_SOCK is not set");
     fails("RUN true", &["--ssh", "default=/nowhere"], "/nowhere");
     fails("RUN true", &["--ssh", "default=/etc/passwd"], "/etc/passwd");
-    drop(shared());
 }
 
 /// An sshd on the loopback interface, for the key of an agent.
@@ -135,8 +137,14 @@ impl Server {
         std::fs::write(path("config"), config).unwrap();
         std::fs::create_dir_all("/run/sshd").unwrap();
         let log = std::fs::File::create(path("log")).unwrap();
-        let process =
-            Command::new("/usr/sbin/sshd").arg("-D").arg("-e").arg("-f").arg(path("config")).stderr(log).spawn().unwrap();
+        let process = Command::new("/usr/sbin/sshd")
+            .arg("-D")
+            .arg("-e")
+            .arg("-f")
+            .arg(path("config"))
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let server = Self { process, _directory: directory, port };
         let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
         assert!(host::eventually(PATIENCE, listens), "sshd does not listen");

@@ -27,12 +27,11 @@ fn the_context_without_what_is_ignored() {
 
 #[test]
 fn only_what_is_mounted_counts() {
-    let context = Context::new("FROM busybox:1\nRUN --mount=source=a,target=/a cat /a/* > /result\n");
+    let context = Context::new("FROM busybox:1\nRUN --mount=source=a,target=/a cat /a/* > /result && echo it-ran\n");
     context.write("a/one", "first");
     let ran = |context: &Context| {
         let run = context.build(shared(), &[]).succeeded();
-        assert_eq!(run.stderr.contains("] RUN"), true, "{}", run.failure());
-        run.stderr.contains("1 steps ran") || run.stderr.contains("2 steps ran")
+        run.stderr.lines().any(|line| line.ends_with(" it-ran") && !line.contains("RUN"))
     };
     assert!(ran(&context));
     assert!(!ran(&context));

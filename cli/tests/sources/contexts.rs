@@ -46,6 +46,10 @@ fn standard_input_is_a_dockerfile() {
         let failed = run_with(scene.command().args(arguments), b"FROM scratch\n");
         assert!(matches!(failed.code, Some(1 | 2)), "{}", failed.failure());
     }
+    // Looking at it is not building it.
+    let looked =
+        run_with(scene.store.bld().args(["build", "--call", "targets", "-"]), b"FROM scratch AS only\n").succeeded();
+    assert!(looked.stdout.contains("only"), "{}", looked.failure());
     let failed = run_with(scene.command().arg("-"), b"");
     assert_eq!(failed.code, Some(1), "{}", failed.failure());
 }

@@ -104,7 +104,11 @@ fn dependencies(name: &str, section: &str) -> Vec<String> {
     let manifest = std::fs::read_to_string(support::project().join(name).join("Cargo.toml")).unwrap();
     let lines = manifest.lines().skip_while(|line| *line != section).skip(1);
     let lines = lines.take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    lines
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The Rust files below a folder.

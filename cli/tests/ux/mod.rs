@@ -14,7 +14,16 @@ use crate::support::Store;
 fn flags_of_others_are_refused_by_name_or_honoured() {
     let (store, work) = scene("FROM scratch\nLABEL a=b\n");
     let build = |flags: &[&str]| bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
-    for flag in ["--push", "--squash", "--cache-from=x", "--metadata-file=x", "--pull", "--sbom", "--memory=1g", "--destination=x"] {
+    for flag in [
+        "--push",
+        "--squash",
+        "--cache-from=x",
+        "--metadata-file=x",
+        "--pull",
+        "--sbom",
+        "--memory=1g",
+        "--destination=x",
+    ] {
         let refused = build(&[flag]);
         let name = flag.split('=').next().unwrap();
         says(&refused, 2, &[&format!("error: `{name}` is not supported: "), "hint: "]);
@@ -22,7 +31,8 @@ fn flags_of_others_are_refused_by_name_or_honoured() {
     }
     says(&build(&["--taget", "x"]), 2, &["has no flag `--taget`", "did you mean `--target`?"]);
     says(&bld(&store, work.path(), &["push", "x"]), 2, &["`bld push` is not supported", "skopeo copy"]);
-    let accepted = build(&["--rm", "--force-rm", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "-q"]);
+    let accepted =
+        build(&["--rm", "--force-rm", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "-q"]);
     accepted.succeeded();
     // The image is really in the local store, besides the file.
     let digest = build(&["--load", "-q", "-o", "type=oci,dest=a.tar"]).succeeded().stdout;
@@ -59,7 +69,11 @@ fn archives_of_the_wrong_kind_are_told_apart() {
     let (store, work) = scene("FROM scratch\nCOPY Dockerfile /\n");
     let run = |arguments: &[&str]| bld(&store, work.path(), arguments);
     run(&["build", "-q", "-o", "type=oci,dest=a.tar", "-o", "type=tar,dest=root.tar", "."]).succeeded();
-    says(&run(&["import", "a.tar", "a:1"]), 1, &["a.tar is an image archive, not a root file system", "bld load -i a.tar"]);
+    says(
+        &run(&["import", "a.tar", "a:1"]),
+        1,
+        &["a.tar is an image archive, not a root file system", "bld load -i a.tar"],
+    );
     says(&run(&["load", "-i", "root.tar"]), 1, &["root.tar is not an image archive", "bld import root.tar NAME:TAG"]);
     for command in [&["import", "Dockerfile", "a:1"][..], &["load", "-i", "Dockerfile"]] {
         let text = "error: Dockerfile is not a tar archive (plain, gzip, bzip2, xz or zstd)\n";
@@ -71,7 +85,9 @@ fn archives_of_the_wrong_kind_are_told_apart() {
 fn only_what_makes_images_makes_a_store() {
     let work = TempDir::with_prefix("ux-").unwrap();
     let missing = work.path().join("missing");
-    for command in [&["images"][..], &["inspect", "x"], &["history", "x"], &["rmi", "x"], &["tag", "x", "y"], &["prune"]] {
+    for command in
+        [&["images"][..], &["inspect", "x"], &["history", "x"], &["rmi", "x"], &["tag", "x", "y"], &["prune"]]
+    {
         let run = support::run(support::bld(&missing).args(command));
         says(&run, 1, &[&format!("there is no store in {}", missing.display())]);
         assert!(!missing.exists(), "{command:?}");
@@ -147,6 +163,7 @@ fn messages_count_and_say_things_once() {
     write(&work, "FROM busybox:1\nRUN true\n");
     let platform = ["build", "-q", "--platform", "linux/s390x", "."];
     says(&bld(&store, work.path(), &platform), 0, &["warning: base image"]);
+    says(&bld(&store, work.path(), &["build", "."]), 0, &["1 step ran, 0 were cached"]);
     says(&bld(&store, work.path(), &["build", "."]), 0, &["0 steps ran, 1 was cached"]);
 }
 
@@ -169,6 +186,24 @@ fn sizes_are_those_of_the_files_and_what_goes_is_counted() {
     // The layers' directories are gone; what was in them is still known.
     assert!(run(&["images", "zeros"]).succeeded().stdout.contains("3.00MB"));
     assert!(run(&["rmi", "zeros"]).succeeded().stderr.contains("Freed "));
+}
+
+#[test]
+fn an_id_that_means_several_images_lists_them() {
+    let (store, work) = scene("");
+    // There are 16 hexadecimal digits: two of 17 IDs begin with the same.
+    for number in 0..17 {
+        write(&work, &format!("FROM scratch\nLABEL number={number}\n"));
+        bld(&store, work.path(), &["build", "-q", "-t", &format!("n:{number}"), "."]).succeeded();
+    }
+    let ids = bld(&store, work.path(), &["images", "-q"]).succeeded().stdout;
+    let twice = |digit: &char| ids.lines().filter(|id| id.starts_with(*digit)).count() > 1;
+    let digit = "0123456789abcdef".chars().find(twice).unwrap();
+    let run = bld(&store, work.path(), &["rmi", &digit.to_string()]);
+    says(&run, 1, &[&format!("more than one image matches `{digit}`: ")]);
+    for id in ids.lines().filter(|id| id.starts_with(digit)) {
+        assert!(run.stderr.contains(&format!("{id} (n:")), "{id}: {}", run.failure());
+    }
 }
 
 /// A store with nothing in it but its marks, and a directory with a Dockerfile.

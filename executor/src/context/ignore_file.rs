@@ -73,7 +73,8 @@ pub fn ignore_file(context: &Path, dockerfile: Option<&Path>) -> Result<Option<I
 }
 
 fn read(directory: &Path, name: &Path) -> Result<Option<IgnoreFile>, IgnoreFileError> {
-    let path = directory.join(name);
+    // Without `.` in the middle, for messages.
+    let path: PathBuf = directory.join(name).components().collect();
     let failed = |source: io::Error| IgnoreFileError::Io { path: path.clone(), source };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = match rustix::fs::open(directory, flags, Mode::empty()) {

@@ -138,9 +138,10 @@ impl CopyError {
                 sentences(hints)
             }
             CopyError::EmptyWildcard { excluded: Some(rule), .. } => Some(format!("what it would match is {rule}")),
-            CopyError::EmptyWildcard { .. } => {
-                Some("name files that are there, or remove this source: without --strict nothing is copied for it".to_owned())
-            }
+            CopyError::EmptyWildcard { .. } => Some(
+                "name files that are there, or remove this source: without --strict nothing is copied for it"
+                    .to_owned(),
+            ),
             CopyError::SeveralSources { destination } => Some(format!("write `{destination}/`")),
             CopyError::Owner(error) => error.hint(),
             CopyError::Write { verb: "set the owner of", source, .. }

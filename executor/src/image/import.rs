@@ -51,10 +51,8 @@ pub fn import(
     layers: &Layers,
     options: &ImportOptions,
 ) -> Result<Image, ImagesError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ImagesError::Archive {
-        path: options.path.clone(),
-        source,
-    };
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| ImagesError::Archive { path: options.path.clone(), source };
     let tar = open_tar(tar, &options.path)?;
     let active = store.layers().create()?;
     let unpack_options =

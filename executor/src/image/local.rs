@@ -69,7 +69,8 @@ pub fn locate(store: &Store, text: &str) -> Result<(Descriptor, Option<String>),
     {
         return Ok((descriptor, Some(name)));
     }
-    let digest = text.parse::<Reference>().ok().and_then(|reference| reference.digest()).map(|digest| digest.to_string());
+    let digest =
+        text.parse::<Reference>().ok().and_then(|reference| reference.digest()).map(|digest| digest.to_string());
     match store.images().find(digest.as_deref().unwrap_or(text))? {
         Some(descriptor) => Ok((descriptor, None)),
         None => Err(ImagesError::NotFound { name: text.to_owned(), similar: similar(store, text)? }),
@@ -92,7 +93,9 @@ pub fn size(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Resu
     let details = store.images().details(descriptor)?;
     // An index may have no image for this machine.
     let Ok(image) = open(store, descriptor, platform) else { return Ok(details.size) };
-    let Some(size) = layer_sizes(store, &image.config)?.into_iter().sum::<Option<u64>>() else { return Ok(details.size) };
+    let Some(size) = layer_sizes(store, &image.config)?.into_iter().sum::<Option<u64>>() else {
+        return Ok(details.size);
+    };
     if size != details.size {
         // A full disk must not hinder a look at the list.
         store.images().note_size(descriptor, size).ok();

@@ -140,9 +140,7 @@ impl ImagesError {
                     similar.unwrap_or_default()
                 ))
             }
-            ImagesError::BadName { name, .. } => {
-                lower_case(name).map(|name| format!("did you mean `{name}`?"))
-            }
+            ImagesError::BadName { name, .. } => lower_case(name).map(|name| format!("did you mean `{name}`?")),
             ImagesError::NotAnImage { path } => {
                 Some(format!("`bld import {} NAME:TAG` makes an image of a root file system", typed(path)))
             }

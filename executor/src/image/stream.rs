@@ -32,7 +32,8 @@ fn is_header(block: &[u8]) -> bool {
     }
     let digits = block[CHECKSUM].iter().skip_while(|byte| **byte == b' ').take_while(|byte| byte.is_ascii_digit());
     let said = digits.fold(0_u64, |sum, digit| sum.wrapping_mul(8).wrapping_add(u64::from(digit - b'0')));
-    let counted = block.iter().enumerate().map(|(at, byte)| u64::from(if CHECKSUM.contains(&at) { b' ' } else { *byte }));
+    let counted =
+        block.iter().enumerate().map(|(at, byte)| u64::from(if CHECKSUM.contains(&at) { b' ' } else { *byte }));
     // Some old programs counted bytes with a sign.
     let signed = block.iter().enumerate().filter(|(at, byte)| !CHECKSUM.contains(at) && !byte.is_ascii()).count();
     let sum: u64 = counted.sum();

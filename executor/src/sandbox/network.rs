@@ -107,9 +107,7 @@ impl Stack {
     fn start(namespace: &OwnedFd) -> Result<Self, SandboxError> {
         // The message of slirp4netns would not tell what is usual.
         let tunnel = rustix::fs::open("/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        drop(tunnel.map_err(|errno| {
-            unavailable("/dev/net/tun cannot be opened", Some(errno.into()))
-        })?);
+        drop(tunnel.map_err(|errno| unavailable("/dev/net/tun cannot be opened", Some(errno.into())))?);
         let pipe =
             || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| unavailable("cannot make a pipe", Some(errno.into())));
         let (ready, ready_writer) = pipe()?;

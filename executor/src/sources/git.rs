@@ -86,7 +86,7 @@ impl Remotes {
     }
 
     fn git_directory(&self) -> Result<PathBuf, SourceError> {
-        let path = self.shared.store.root().join("git");
+        let path = self.shared.store.repositories();
         make_directory(&path)?;
         Ok(path)
     }

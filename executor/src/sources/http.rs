@@ -110,8 +110,11 @@ impl Remotes {
     ) -> Result<Fetched, SourceError> {
         let url = || source.url.clone();
         let transport = |error: reqwest::Error| {
-            let transient = !error.is_redirect() && !error.is_builder();
-            SourceError::Transport { url: url(), reason: client::reason(error), transient }
+            let passing = !error.is_redirect() && !error.is_builder();
+            let reason = client::reason(error);
+            // A certificate does not get better by asking again.
+            let transient = passing && !reason.contains("certificate");
+            SourceError::Transport { url: url(), reason, transient }
         };
         let client = self.shared.client.get_or_try_init(async || client::make(&self.shared.config)).await?;
         if !client.has_certificates && source.url.scheme().eq_ignore_ascii_case("https") {

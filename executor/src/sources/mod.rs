@@ -78,7 +78,7 @@ impl RemoteConfig {
             search_path,
             home: None,
             idle_timeout: Duration::from_mins(1),
-            max_bytes: 16 << 30,
+            max_bytes: 8 << 30,
             made_up_time: Timestamp::FIXED,
         }
     }
@@ -138,13 +138,12 @@ impl Remotes {
 
     async fn pin_http(&self, source: &HttpSource) -> Result<[u8; 32], SourceError> {
         let hasher = blake3::Hasher::new();
-        let (digest, time) = match source.checksum {
-            // Nothing can change it: nobody has to be asked.
-            Some(checksum) => (checksum, None),
-            None => {
-                let fetched = self.fetch(source).await?;
-                (fetched.digest, fetched.modified)
-            }
+        // With a checksum nothing can change it: nobody has to be asked.
+        let (digest, time) = if let Some(checksum) = source.checksum {
+            (checksum, None)
+        } else {
+            let fetched = self.fetch(source).await?;
+            (fetched.digest, fetched.modified)
         };
         let time = time.map_or_else(|| "-".to_owned(), |time| time.to_string());
         Ok(hash(hasher, &[digest.to_string().as_bytes(), source.name.as_bytes(), time.as_bytes(), b"0600 0:0"]))

@@ -68,8 +68,8 @@ use crate::layers::Ownership;
 use crate::sandbox::Helper;
 use crate::sandbox::Identity;
 use crate::secrets::Secrets;
-use crate::ssh::Agents;
 use crate::sources::Remotes;
+use crate::ssh::Agents;
 use crate::view::merged::MergedTree;
 
 /// How soon a claim that another process holds is asked for again: at first, and at the latest.

@@ -313,13 +313,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
     }
 
     /// Makes a cache mount's directory with its first content. It appears whole or not at all; who is second uses the first one's.
-    fn make_cache(
-        &self,
-        id: VertexId,
-        cache: &CacheMount,
-        inputs: &[State],
-        place: &Path,
-    ) -> Result<(), ExecuteError> {
+    fn make_cache(&self, id: VertexId, cache: &CacheMount, inputs: &[State], place: &Path) -> Result<(), ExecuteError> {
         let active = self.shared.store.layers().create()?;
         let made = active.directory();
         if let Some(content) = &cache.initial {

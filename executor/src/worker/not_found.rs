@@ -16,22 +16,43 @@ use crate::view::resolve;
 /// As much of a program as is read: the kernel looks for an interpreter no further.
 const HEAD: u64 = 4096;
 
+/// The kernel follows no more from script to script.
+const MOST_INTERPRETERS: usize = 5;
+
 /// What a shell-form RUN needs.
 const SHELL: &str = "/bin/sh";
 
 /// The same error, or a better one if it is about a command that was not found in `view`.
 pub(super) fn explain(error: ExecuteError, exec: &Exec, view: &dyn TreeView) -> ExecuteError {
     let ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { name })) = &error else { return error };
-    if let Some(script) = exec.script.as_ref().filter(|script| script.path.to_string() == *name) {
-        return because(name.clone(), script.body.as_bytes()).unwrap_or(error);
+    let script = exec.script.as_ref().filter(|script| script.path.to_string() == *name);
+    let mut program = match script {
+        Some(script) => Some((name.clone(), script.body.clone().into_bytes())),
+        None => candidates(name, exec).iter().find_map(|path| Some((path.to_string(), head(view, path)?))),
+    };
+    if program.is_none() && name == SHELL {
+        return ExecuteError::NoShell { shell: name.clone() };
     }
-    for path in candidates(name, exec) {
-        let Ok((real, Some(ViewNode { kind: ViewKind::File { .. }, .. }))) = resolve(view, &path, true) else { continue };
-        let mut head = Vec::new();
-        let read = view.open(&real).is_ok_and(|file| file.take(HEAD).read_to_end(&mut head).is_ok());
-        return because(path.to_string(), &head).filter(|_| read).unwrap_or(error);
+    // The interpreter of a script may itself lack one.
+    for _ in 0..MOST_INTERPRETERS {
+        let Some((path, bytes)) = program else { break };
+        let Some(interpreter) = interpreter(&bytes) else { break };
+        program = head(view, &exec.cwd.join(&interpreter)).map(|bytes| (interpreter.clone(), bytes));
+        if program.is_none() {
+            return ExecuteError::NoInterpreter { program: path, interpreter };
+        }
     }
-    if name == SHELL { ExecuteError::NoShell { shell: name.clone() } } else { error }
+    error
+}
+
+/// The beginning of a regular file.
+fn head(view: &dyn TreeView, path: &ImagePath) -> Option<Vec<u8>> {
+    let (real, Some(ViewNode { kind: ViewKind::File { .. }, .. })) = resolve(view, path, true).ok()? else {
+        return None;
+    };
+    let mut head = Vec::new();
+    view.open(&real).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+    Some(head)
 }
 
 /// Where the kernel looked.
@@ -43,10 +64,9 @@ fn candidates(name: &str, exec: &Exec) -> Vec<ImagePath> {
     path.split(':').map(|directory| exec.cwd.join(directory).join(name)).collect()
 }
 
-fn because(program: String, head: &[u8]) -> Option<ExecuteError> {
+fn interpreter(head: &[u8]) -> Option<String> {
     let interpreter = script_interpreter(head).or_else(|| elf_interpreter(head))?;
-    let interpreter = String::from_utf8_lossy(interpreter).into_owned();
-    Some(ExecuteError::NoInterpreter { program, interpreter })
+    Some(String::from_utf8_lossy(interpreter).into_owned())
 }
 
 /// Of `#!/bin/sh -e`; a carriage return belongs to the name.
@@ -78,8 +98,8 @@ fn elf_interpreter(head: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::because;
     use super::elf_interpreter;
+    use super::interpreter;
     use super::script_interpreter;
 
     #[test]
@@ -92,7 +112,8 @@ mod tests {
 
     #[test]
     fn windows_line_ends_are_told() {
-        let error = because("/run.sh".to_owned(), b"#!/bin/bash\r\necho\r\n").unwrap();
+        let interpreter = interpreter(b"#!/bin/bash\r\necho\r\n").unwrap();
+        let error = crate::error::ExecuteError::NoInterpreter { program: "/run.sh".to_owned(), interpreter };
         assert_eq!(error.to_string(), "`/run.sh` exists, but its interpreter `/bin/bash\\r` does not");
         assert_eq!(error.hint().as_deref(), Some("the file has Windows line ends"));
     }

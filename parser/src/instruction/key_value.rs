@@ -35,7 +35,12 @@ pub(super) fn pairs(line: Line<'_>, head: &Head<'_>, name: &str, sink: &mut Sink
             let text = word.text();
             if text.starts_with('#') {
                 // What follows is of the comment too.
-                sink.error("MissingEqualsSign", word.span(), format!("no `=` in `{text}`"), "a comment needs a line of its own");
+                sink.error(
+                    "MissingEqualsSign",
+                    word.span(),
+                    format!("no `=` in `{text}`"),
+                    "a comment needs a line of its own",
+                );
                 complete = false;
                 break;
             }

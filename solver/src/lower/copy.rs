@@ -266,8 +266,8 @@ impl Lowering<'_> {
             let mut hint = format!("write `{destination_text}/`");
             if heredocs.is_empty() {
                 let name = source_texts.join(" ");
-                let list = format!("`{} [\"{name}\", \"{destination_text}\"]`", request.name);
-                hint = format!("{hint} or, for a name with blanks: {list}");
+                let quoted = format!("`{} [\"{name}\", \"{destination_text}\"]`", request.name);
+                hint = format!("{hint} or, for a name with blanks: {quoted}");
             }
             self.report.error("DestinationNotDirectory", word.span, message, Some(hint));
         }

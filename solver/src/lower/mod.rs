@@ -266,7 +266,8 @@ fn all_errors<E: Error + 'static>(report: Report, unresolved: Vec<LowerError<E>>
         let LowerError::Source { span, hint, .. } = error else { continue };
         // A name that lacks a part most likely lacks the value of a variable: that says more than the name does.
         let inside = |found: &&Diagnostic| span.start <= found.span.start && found.span.end <= span.end;
-        let mut causes = findings.iter().filter(|found| matches!(found.code, "UndefinedArgInFrom" | "InvalidDefaultArgInFrom"));
+        let mut causes =
+            findings.iter().filter(|found| matches!(found.code, "UndefinedArgInFrom" | "InvalidDefaultArgInFrom"));
         if let Some(Diagnostic { message, hint: Some(remedy), .. }) = causes.find(inside) {
             *hint = Some(format!("{message}: {remedy}"));
         }

@@ -53,8 +53,7 @@ impl Kind {
     fn takes(self, key: MountKey) -> bool {
         use MountKey as Key;
         match key {
-            Key::Type => true,
-            Key::Target => true,
+            Key::Type | Key::Target => true,
             Key::From => matches!(self, Kind::Bind | Kind::Cache),
             Key::Source => matches!(self, Kind::Bind | Kind::Cache | Kind::Secret),
             Key::ReadOnly => matches!(self, Kind::Bind | Kind::Cache),
@@ -80,6 +79,10 @@ pub(super) fn from(word: &Word) -> Option<Text> {
     is_name.then(|| Text { value: from.raw.clone(), span: from.span })
 }
 
+/// A mistake that was reported.
+#[derive(Debug, Clone, Copy)]
+struct Reported;
+
 /// The options of one mount, expanded.
 struct Options<'a> {
     kind: Kind,
@@ -100,7 +103,7 @@ impl Lowering<'_> {
         let (mut mounts, mut inputs) = (Vec::new(), Vec::new());
         for word in words {
             if let Some(options) = self.mount_options(state, word)
-                && let Some(mount) = self.mount(state, &options, &mounts, &mut inputs)
+                && let Ok(mount) = self.mount(state, &options, &mounts, &mut inputs)
             {
                 mounts.push(mount);
             }
@@ -124,13 +127,13 @@ impl Lowering<'_> {
                     fine = false;
                     continue;
                 }
-                Some(value) if value.raw.contains('$') => match self.expand(state, value) {
-                    Some(text) => Some(text),
-                    None => {
+                Some(value) if value.raw.contains('$') => {
+                    let Some(text) = self.expand(state, value) else {
                         fine = false;
                         continue;
-                    }
-                },
+                    };
+                    Some(text)
+                }
                 value => value.as_ref().map(|value| value.raw.clone()),
             };
             list.push((option, value));
@@ -163,7 +166,7 @@ impl Lowering<'_> {
         options: &Options<'_>,
         before: &[ExecMount],
         inputs: &mut Vec<VertexId>,
-    ) -> Option<ExecMount> {
+    ) -> Result<ExecMount, Reported> {
         // Every value is looked at before the first mistake counts, so that all of them are reported.
         let target = self.mount_target(state, options);
         let read_only = self.flag(options, MountKey::ReadOnly);
@@ -174,12 +177,12 @@ impl Lowering<'_> {
         let gid = self.owner_number(options, MountKey::Gid);
         let source = options.text(MountKey::Source).map(|(text, _)| text);
         let id = options.text(MountKey::Id).map(|(text, _)| text);
-        Some(match options.kind {
+        Ok(match options.kind {
             Kind::Bind => {
                 let from = self.mount_content(state, options, inputs)?;
                 let (read_only, read_write) = (read_only?, read_write?);
                 let read_write = read_write.unwrap_or(false) && read_only != Some(true) || read_only == Some(false);
-                ExecMount::Bind(BindMount { target: target??, from, read_write })
+                ExecMount::Bind(BindMount { target: target?.ok_or(Reported)?, from, read_write })
             }
             Kind::Cache => {
                 let sharing = self.sharing(options);
@@ -189,7 +192,7 @@ impl Lowering<'_> {
                     }
                     _ => (None, ImagePath::new(source.unwrap_or_default())),
                 };
-                let target = target??;
+                let target = target?.ok_or(Reported)?;
                 let id = id.map_or_else(|| target.to_string(), str::to_owned);
                 let id = match self.globals.build_arg("BUILDKIT_CACHE_MOUNT_NS") {
                     Some(space) if !space.is_empty() => format!("{space}/{id}"),
@@ -214,9 +217,9 @@ impl Lowering<'_> {
                 if read_write? == Some(false) {
                     let message = "a mount of type tmpfs is always writable".to_owned();
                     self.report.error("InvalidMountOption", options.word.span, message, None);
-                    return None;
+                    return Err(Reported);
                 }
-                ExecMount::Tmpfs(TmpfsMount { target: target??, size: size? })
+                ExecMount::Tmpfs(TmpfsMount { target: target?.ok_or(Reported)?, size: size? })
             }
             Kind::Secret => {
                 let env = self.variable(options);
@@ -237,16 +240,16 @@ impl Lowering<'_> {
         })
     }
 
-    /// The target; `Some(None)` if there is none and none is needed.
-    fn mount_target(&mut self, state: &StageState, options: &Options<'_>) -> Option<Option<ImagePath>> {
+    /// The target; `Ok(None)` if there is none and none is needed.
+    fn mount_target(&mut self, state: &StageState, options: &Options<'_>) -> Result<Option<ImagePath>, Reported> {
         let (text, span) = match options.text(MountKey::Target) {
             Some((text, span)) if !text.is_empty() => (text, span),
-            _ if matches!(options.kind, Kind::Secret | Kind::Ssh) => return Some(None),
+            _ if matches!(options.kind, Kind::Secret | Kind::Ssh) => return Ok(None),
             _ => {
                 let message = format!("a mount of type {} needs a target", options.kind.name());
                 let hint = "add `target=PATH`".to_owned();
                 self.report.error("MissingMountTarget", options.word.span, message, Some(hint));
-                return None;
+                return Err(Reported);
             }
         };
         let path = state.directory().join(text);
@@ -254,17 +257,17 @@ impl Lowering<'_> {
         if let Some(place) = inside {
             let message = format!("nothing can be mounted at `{text}`: it is inside {place}");
             self.report.error("InvalidMountTarget", span, message, None);
-            return None;
+            return Err(Reported);
         }
         if path.is_root() {
             self.report.error("InvalidMountTarget", span, format!("nothing can be mounted at `{text}`: it is /"), None);
-            return None;
+            return Err(Reported);
         }
         if text.contains('\0') {
             self.report.error("InvalidMountTarget", span, "a mount target cannot hold a NUL byte".to_owned(), None);
-            return None;
+            return Err(Reported);
         }
-        Some(Some(path))
+        Ok(Some(path))
     }
 
     fn mount_content(
@@ -272,12 +275,12 @@ impl Lowering<'_> {
         state: &StageState,
         options: &Options<'_>,
         inputs: &mut Vec<VertexId>,
-    ) -> Option<MountContent> {
+    ) -> Result<MountContent, Reported> {
         let source = ImagePath::new(options.text(MountKey::Source).map_or("/", |(text, _)| text));
         let Some((name, _)) = options.text(MountKey::From) else {
-            return Some(MountContent { from: CopyFrom::Context(MAIN_CONTEXT.to_owned()), source });
+            return Ok(MountContent { from: CopyFrom::Context(MAIN_CONTEXT.to_owned()), source });
         };
-        let (from, vertex) = self.copy_source(state, name, options.word.span)?;
+        let (from, vertex) = self.copy_source(state, name, options.word.span).ok_or(Reported)?;
         let from = match vertex {
             None => from,
             Some(vertex) => {
@@ -288,22 +291,22 @@ impl Lowering<'_> {
                 CopyFrom::Input(InputIndex(position + 1))
             }
         };
-        Some(MountContent { from, source })
+        Ok(MountContent { from, source })
     }
 
-    fn invalid<T>(&mut self, span: Span, message: String, hint: &str) -> Option<T> {
+    fn invalid<T>(&mut self, span: Span, message: String, hint: &str) -> Result<T, Reported> {
         self.report.error("InvalidMountValue", span, message, Some(hint.to_owned()));
-        None
+        Err(Reported)
     }
 
-    /// A yes or no; `Some(None)` if nothing is said.
-    fn flag(&mut self, options: &Options<'_>, key: MountKey) -> Option<Option<bool>> {
+    /// A yes or no; `Ok(None)` if nothing is said.
+    fn flag(&mut self, options: &Options<'_>, key: MountKey) -> Result<Option<bool>, Reported> {
         let Some((option, value)) = options.list.iter().find(|(option, _)| option.key == key) else {
-            return Some(None);
+            return Ok(None);
         };
         match value.as_deref().unwrap_or("true") {
-            "true" | "1" | "t" | "T" | "TRUE" | "True" => Some(Some(true)),
-            "false" | "0" | "f" | "F" | "FALSE" | "False" => Some(Some(false)),
+            "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(Some(true)),
+            "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(Some(false)),
             other => {
                 let message = format!("mount option `{}` is true or false, not `{other}`", option.name);
                 let hint = format!("write `{0}` or `{0}=false`", option.name);
@@ -312,42 +315,40 @@ impl Lowering<'_> {
         }
     }
 
-    fn mode(&mut self, options: &Options<'_>) -> Option<Option<u32>> {
-        let Some((text, span)) = options.text(MountKey::Mode) else { return Some(None) };
+    fn mode(&mut self, options: &Options<'_>) -> Result<Option<u32>, Reported> {
+        let Some((text, span)) = options.text(MountKey::Mode) else { return Ok(None) };
         let limit = if options.kind == Kind::Cache { 0o7777 } else { 0o777 };
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        match u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= limit) {
-            Some(mode) => Some(Some(mode)),
-            None => {
-                let hint = format!("write an octal number up to {limit:04o}");
-                self.invalid(span, format!("`{text}` is not a mode"), &hint)
-            }
+        if let Some(mode) = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= limit) {
+            return Ok(Some(mode));
         }
+        let hint = format!("write an octal number up to {limit:04o}");
+        self.invalid(span, format!("`{text}` is not a mode"), &hint)
     }
 
-    fn owner_number(&mut self, options: &Options<'_>, key: MountKey) -> Option<Option<u32>> {
-        let Some((text, span)) = options.text(key) else { return Some(None) };
+    fn owner_number(&mut self, options: &Options<'_>, key: MountKey) -> Result<Option<u32>, Reported> {
+        let Some((text, span)) = options.text(key) else { return Ok(None) };
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse::<u32>().ok().filter(|id| digits && *id != u32::MAX) {
-            Some(id) => Some(Some(id)),
+            Some(id) => Ok(Some(id)),
             None => self.invalid(span, format!("`{text}` is not a user or group number"), "write a decimal number"),
         }
     }
 
-    fn size(&mut self, options: &Options<'_>) -> Option<Option<u64>> {
-        let Some((text, span)) = options.text(MountKey::Size) else { return Some(None) };
+    fn size(&mut self, options: &Options<'_>) -> Result<Option<u64>, Reported> {
+        let Some((text, span)) = options.text(MountKey::Size) else { return Ok(None) };
         match bytes(text) {
-            Some(size) => Some(Some(size)),
+            Some(size) => Ok(Some(size)),
             None => self.invalid(span, format!("`{text}` is not a size"), "write bytes, or a number with k, m or g"),
         }
     }
 
-    fn sharing(&mut self, options: &Options<'_>) -> Option<Sharing> {
-        let Some((text, span)) = options.text(MountKey::Sharing) else { return Some(Sharing::Shared) };
+    fn sharing(&mut self, options: &Options<'_>) -> Result<Sharing, Reported> {
+        let Some((text, span)) = options.text(MountKey::Sharing) else { return Ok(Sharing::Shared) };
         match text {
-            "shared" => Some(Sharing::Shared),
-            "private" => Some(Sharing::Private),
-            "locked" => Some(Sharing::Locked),
+            "shared" => Ok(Sharing::Shared),
+            "private" => Ok(Sharing::Private),
+            "locked" => Ok(Sharing::Locked),
             other => {
                 let names = ["shared", "private", "locked"];
                 let hint = did_you_mean(other, names);
@@ -357,33 +358,33 @@ impl Lowering<'_> {
         }
     }
 
-    fn variable(&mut self, options: &Options<'_>) -> Option<Option<String>> {
-        let Some((text, span)) = options.text(MountKey::Env) else { return Some(None) };
+    fn variable(&mut self, options: &Options<'_>) -> Result<Option<String>, Reported> {
+        let Some((text, span)) = options.text(MountKey::Env) else { return Ok(None) };
         if text.is_empty() || text.contains(['=', '\0']) {
             return self.invalid(span, format!("`{text}` is not the name of a variable"), "write `env=NAME`");
         }
-        Some(Some(text.to_owned()))
+        Ok(Some(text.to_owned()))
     }
 
     /// `id`, or its alias `source`, or the last component of the target.
-    fn secret_id(&mut self, options: &Options<'_>, id: Option<&str>, source: Option<&str>) -> Option<String> {
+    fn secret_id(&mut self, options: &Options<'_>, id: Option<&str>, source: Option<&str>) -> Result<String, Reported> {
         let span = options.word.span;
         if id.is_some() && source.is_some() {
             let message = "a secret is named by `id` or by `source`, not by both".to_owned();
             self.report.error("InvalidMountOption", span, message, None);
-            return None;
+            return Err(Reported);
         }
         let target = options.text(MountKey::Target).map(|(text, _)| text);
         let last = |path: &str| ImagePath::new(path).file_name().map(|name| String::from_utf8_lossy(name).into_owned());
         let found = id.map(str::to_owned).or_else(|| source.and_then(last)).or_else(|| target.and_then(last));
         let found = found.or_else(|| options.text(MountKey::Env).map(|(text, _)| text.to_owned()));
         match found.filter(|id| !id.is_empty()) {
-            Some(id) if !id.contains('/') || target.is_some() || options.text(MountKey::Env).is_some() => Some(id),
+            Some(id) if !id.contains('/') || target.is_some() || options.text(MountKey::Env).is_some() => Ok(id),
             Some(id) => self.invalid(span, format!("the secret `{id}` needs a target"), "add `target=PATH`"),
             None => {
                 let hint = "add `id=NAME`".to_owned();
                 self.report.error("MissingSecretId", span, "a secret needs a name".to_owned(), Some(hint));
-                None
+                Err(Reported)
             }
         }
     }

@@ -154,7 +154,8 @@ impl Lowering<'_> {
                     Ok(found) => {
                         if let Some(protocol) = found.shouted {
                             let message = format!("the protocol `{protocol}` in EXPOSE should be in lower case");
-                            let hint = format!("write `EXPOSE {}`", item.replace(&protocol, &protocol.to_ascii_lowercase()));
+                            let hint =
+                                format!("write `EXPOSE {}`", item.replace(&protocol, &protocol.to_ascii_lowercase()));
                             self.report.warning("ExposeProtoCasing", word.span, message, Some(hint));
                         }
                         if found.host_part {

@@ -395,7 +395,10 @@ impl<'a> Lowering<'a> {
                 "base image `{}` has the platform `{os}/{architecture}`, expected `{}`",
                 image.name, state.platform
             );
-            let hint = format!("use an image for `{}`, or build for the platform of this one: `--platform {os}/{architecture}`", state.platform);
+            let hint = format!(
+                "use an image for `{}`, or build for the platform of this one: `--platform {os}/{architecture}`",
+                state.platform
+            );
             self.report.warning("InvalidBaseImagePlatform", span, message, Some(hint));
         }
     }

@@ -227,7 +227,11 @@ impl<'a> Stages<'a> {
             [] => format!("no stage has a name: their numbers are 0 to {}", self.dockerfile.stages.len() - 1),
             names => format!("the stages are `{}`", names.join("`, `")),
         };
-        let hint = did_you_mean(wanted, names.iter().copied()).map_or_else(|| all.clone(), |near| format!("{near} {all}"));
+        let hint = match did_you_mean(wanted, names.iter().copied()) {
+            Some(near) if names.len() > 1 => format!("{near} {all}"),
+            Some(near) => near,
+            None => all,
+        };
         report.error(code, Span::new(0, 0), format!("{flag}: there is no such stage"), Some(hint));
     }
 

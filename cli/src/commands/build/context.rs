@@ -75,7 +75,7 @@ pub(super) async fn open(
     remotes: &Remotes,
     mode: LayerMode,
 ) -> Result<MainContext, CommandError> {
-    let made = |directory: PathBuf, keep: Keep, time: Option<Timestamp>| MainContext {
+    let fetched_to = |directory: PathBuf, keep: Keep, time: Option<Timestamp>| MainContext {
         directory,
         is_local: false,
         time: time.map(|time| time.seconds),
@@ -92,7 +92,7 @@ pub(super) async fn open(
         ContextSource::Remote(Remote::Git(git)) => {
             let checkout = remotes.checkout(git).await.map_err(|error| source_error(&error))?;
             let (root, time) = (checkout.root.clone(), checkout.time);
-            Ok(made(root, Keep::Checkout(checkout), Some(time)))
+            Ok(fetched_to(root, Keep::Checkout(checkout), Some(time)))
         }
         ContextSource::Remote(Remote::Http(http)) => {
             let fetched = remotes.fetch(http).await.map_err(|error| source_error(&error))?;

@@ -143,8 +143,10 @@ pub(super) fn agents(texts: &[String]) -> Result<BTreeMap<String, AgentSource>, 
             None => match environment::variable("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()) {
                 Some(socket) => AgentSource::Socket(environment::absolute(Path::new(&socket))?),
                 None => {
-                    return Err(CommandError::failed(format!("`--ssh {text}`: no agent runs, SSH_AUTH_SOCK is not set"))
-                        .hint(format!("start one with `eval $(ssh-agent)`, or give keys: `--ssh {id}=KEY`")));
+                    return Err(CommandError::failed(format!(
+                        "`--ssh {text}`: no agent runs, SSH_AUTH_SOCK is not set"
+                    ))
+                    .hint(format!("start one with `eval $(ssh-agent)`, or give keys: `--ssh {id}=KEY`")));
                 }
             },
             Some(paths) => {

@@ -112,7 +112,7 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     let source = context::dockerfile(request, &mut main, Some((store, &remotes))).await?;
     let quoted = Quoted::new(&source.name, &source.bytes);
     let (contexts, memos) = open_contexts(store, request, &main, &source)?;
-    let dockerfile = parse(&source, &quoted)?;
+    let dockerfile = parse(store, request, &main, &source, &quoted).await?;
     let checks = Checks::new(&dockerfile.0, request);
     let (plan, mut warnings) = plan(store, request, &main, &source, &quoted, &dockerfile, &checks).await?;
 
@@ -165,10 +165,26 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
 }
 
 /// The Dockerfile and what the parser warns of; its mistakes are read to the user.
-fn parse(source: &Source, quoted: &Quoted<'_>) -> Result<(Dockerfile, Vec<Diagnostic>), CommandError> {
+async fn parse(
+    store: &Store,
+    request: &BuildRequest,
+    main: &MainContext,
+    source: &Source,
+    quoted: &Quoted<'_>,
+) -> Result<(Dockerfile, Vec<Diagnostic>), CommandError> {
     let parsed = bld_parser::parse(&source.bytes);
     let Some(dockerfile) = parsed.dockerfile else {
-        let errors: Vec<_> = parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error).collect();
+        let mut errors = parsed.diagnostics;
+        errors.retain(|found| found.severity == Severity::Error);
+        if let Some(sound) = &parsed.sound_part {
+            // What else is wrong is said at once, not only when these mistakes are gone.
+            let sources = ImageSources::new(store.clone(), request.named.clone());
+            let lower = LowerRequest { context_time: main.time, ..request.lower.clone() };
+            if let Err(further) = bld_solver::lower::lower(sound, &lower, &sources).await {
+                errors.extend(further.iter().map(failure::with_image_hint));
+                errors.sort_by_key(|error| error.span);
+            }
+        }
         for error in &errors {
             write_line(quoted.diagnostic(error).trim_end());
         }
