@@ -77,7 +77,7 @@ pub enum ReferenceError {
     },
     /// A tag that cannot be.
     #[error(
-        "`{tag}` is not a tag: it must be letters, digits, `_`, `.` and `-`, not begin with `.` or `-`, and have at most 128"
+        "`{tag}` is not a tag: it must be letters, digits, `_`, `.` and `-`, not begin with `.` or `-`, and have at most 128 characters"
     )]
     Tag {
         /// The tag, shortened.

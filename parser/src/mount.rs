@@ -115,7 +115,11 @@ pub fn options(word: &Word) -> (Vec<MountOption>, Vec<MountMistake>) {
             Ok(option) => match options.iter().find(|known| known.key == option.key) {
                 Some(known) => mistakes.push(MountMistake {
                     code: "DuplicateMountOption",
-                    message: format!("mount option `{}` is given twice, before as `{}`", option.name, known.name),
+                    message: if known.name == option.name {
+                        format!("mount option `{}` is given twice", option.name)
+                    } else {
+                        format!("mount option `{}` is given twice, before as `{}`", option.name, known.name)
+                    },
                     hint: Some("remove all but one".to_owned()),
                     span,
                 }),

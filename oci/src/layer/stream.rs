@@ -26,6 +26,7 @@ const BLOCK: usize = 512;
 /// The largest PAX or long-name header that is read.
 const MAX_EXTENSION: u64 = 1 << 20;
 const MAX_NAME: usize = 4096;
+const MAX_DIGITS: usize = 20;
 
 /// A tar being read: positioned behind a header, before or in its content.
 #[derive(Debug)]
@@ -339,6 +340,10 @@ impl<R: Read> TarStream<R> {
             }
             for byte in block {
                 if byte != b'\n' {
+                    // As many digits as the largest number has: a line without an end must not fill memory.
+                    if line.len() == MAX_DIGITS {
+                        return Err(malformed("sparse map with a number that is none"));
+                    }
                     line.push(byte);
                     continue;
                 }

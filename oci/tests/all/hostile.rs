@@ -293,3 +293,12 @@ fn times() {
     before.field(136, &[0xff; 12]);
     assert_eq!(read(&archive(&[before.done()])).unwrap()[0].0.metadata.mtime.seconds, -1);
 }
+
+#[test]
+fn a_sparse_map_without_line_ends_is_not_gathered() {
+    let records =
+        [record("GNU.sparse.major", b"1"), record("GNU.sparse.minor", b"0"), record("GNU.sparse.realsize", b"10")];
+    let endless = Raw::new(b"x", b'0', 1 << 32).done();
+    let layer = [pax(&records.concat()), endless, vec![b'1'; 1 << 20]].concat();
+    fails(&layer, "sparse map with a number that is none");
+}

@@ -43,7 +43,7 @@ impl Lowering<'_> {
             let clean = ImagePath::new(&path);
             let Some(pattern) = ignore.patterns.hidden_by(clean.relative()) else { continue };
             let message = format!("{name} of `{path}`, which {} excludes", ignore.file);
-            let mut hint = format!("remove the line {} of {}, `{}`", pattern.line, ignore.file, pattern.text);
+            let mut hint = format!("remove line {} of {}, `{}`", pattern.line, ignore.file, pattern.text);
             let clean = String::from_utf8_lossy(clean.relative());
             if !clean.is_empty() && clean != pattern.text {
                 hint = format!("{hint}, or add `!{clean}` behind it");
@@ -61,7 +61,8 @@ impl Lowering<'_> {
         let Some(path) = words::expand(&mut nobody, word, state.escape, &state.scope) else { return };
         if !path.is_empty() && !path.starts_with('/') {
             let message = format!("relative WORKDIR `{path}`: where it is depends on the base image");
-            self.report.warning("WorkdirRelativePath", word.span, message, Some(format!("write `WORKDIR /{path}`")));
+            let hint = format!("write `WORKDIR {}`", state.directory().join(&path));
+            self.report.warning("WorkdirRelativePath", word.span, message, Some(hint));
         }
     }
 }

@@ -264,7 +264,9 @@ impl Lowering<'_> {
         if source_texts.len() + heredocs.len() > 1 && !is_directory {
             let message = format!("with more than one source the destination of {} must be a directory", request.name);
             let mut hint = format!("write `{destination_text}/`");
-            if heredocs.is_empty() {
+            if source_texts.iter().any(|text| text.starts_with('#')) {
+                hint = format!("a comment needs a line of its own; else {hint}");
+            } else if heredocs.is_empty() && !sources.iter().any(|source| matches!(source, Sources::Remote(_))) {
                 let name = source_texts.join(" ");
                 let quoted = format!("`{} [\"{name}\", \"{destination_text}\"]`", request.name);
                 hint = format!("{hint} or, for a name with blanks: {quoted}");

@@ -289,7 +289,8 @@ fn check_syntax(dockerfile: &Dockerfile, request: &LowerRequest, report: &mut Re
     let name = name.split_once(':').map_or(name, |(name, _)| name);
     if !matches!(name, "" | "docker/dockerfile" | "docker/dockerfile-upstream" | "dockerfile.v0") {
         let message = format!("`{image}` is not a syntax bld can read");
-        let hint = "bld reads Dockerfiles only: remove the directive or name `docker/dockerfile`".to_owned();
+        let place = if given.is_some() { "`--build-arg BUILDKIT_SYNTAX`" } else { "the directive" };
+        let hint = format!("bld reads Dockerfiles only: remove {place} or name `docker/dockerfile`");
         report.error("UnsupportedSyntax", syntax.span, message, Some(hint));
     }
 }

@@ -255,12 +255,12 @@ impl Lowering<'_> {
         let path = state.directory().join(text);
         let inside = ["/proc", "/sys", "/dev"].into_iter().find(|place| path.starts_with(&ImagePath::new(place)));
         if let Some(place) = inside {
-            let message = format!("nothing can be mounted at `{text}`: it is inside {place}");
+            let message = format!("nothing can be mounted in {place}, and `{text}` is there");
             self.report.error("InvalidMountTarget", span, message, None);
             return Err(Reported);
         }
         if path.is_root() {
-            self.report.error("InvalidMountTarget", span, format!("nothing can be mounted at `{text}`: it is /"), None);
+            self.report.error("InvalidMountTarget", span, "nothing can be mounted at /".to_owned(), None);
             return Err(Reported);
         }
         if text.contains('\0') {

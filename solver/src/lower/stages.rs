@@ -264,6 +264,11 @@ impl<'a> Stages<'a> {
         {
             match Platform::parse(&text, &request.build_platform) {
                 Ok(platform) => needed.platform = platform,
+                Err(_) if text.is_empty() => {
+                    let message = format!("the platform `{}` is empty", word.raw);
+                    let hint = "give its variables a default: `ARG NAME=VALUE` before the first FROM".to_owned();
+                    report.error("InvalidPlatform", word.span, message, Some(hint));
+                }
                 Err(error) => report.error("InvalidPlatform", word.span, error.to_string(), None),
             }
         }
