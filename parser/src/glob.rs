@@ -165,7 +165,7 @@ pub fn matches(pattern: &[u8], path: &[u8]) -> Result<bool, BadPattern> {
     Ok(Glob::new(pattern)?.matches(path))
 }
 
-/// The components of a pattern. A slash in a class or behind a backslash separates nothing, and so matches nothing.
+/// The components of a pattern. A slash in a class separates nothing, and so matches nothing; one behind a backslash separates, as in Go.
 pub(crate) fn split(pattern: &[u8]) -> Result<Vec<Vec<Token>>, BadPattern> {
     let bad = || BadPattern { pattern: String::from_utf8_lossy(pattern).into_owned() };
     let mut components = vec![Vec::new()];

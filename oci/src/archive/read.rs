@@ -135,11 +135,13 @@ impl ArchiveContents {
         let error = |source| in_document(DOCKER_FILE, source);
         let rows: Vec<DockerRow> = serde_json::from_slice(rows)
             .map_err(|source| error(ImageError::Json { document: "docker manifest", source }))?;
+        // Of all rows together: each may name the same long file again and again.
+        let count: usize = rows.iter().filter_map(|row| row.layers.as_ref()).map(Vec::len).sum();
+        if count > MAX_LAYERS {
+            return Err(error(ImageError::TooMany { document: "docker manifest", limit: MAX_LAYERS }));
+        }
         let image = |row: DockerRow| {
             let layers = row.layers.unwrap_or_default();
-            if layers.len() > MAX_LAYERS {
-                return Err(error(ImageError::TooMany { document: "docker manifest", limit: MAX_LAYERS }));
-            }
             Ok(ArchivedImage::Docker {
                 tags: row.tags.unwrap_or_default(),
                 config: self.resolve(&row.config)?,
