@@ -60,6 +60,11 @@ impl CommandError {
         CommandError { kind, ..CommandError::failed(format!("cannot write to standard output: {error}")) }
     }
 
+    /// What went wrong, without causes.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> CommandError {

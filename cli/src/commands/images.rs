@@ -13,6 +13,7 @@ use crate::environment;
 use crate::error::CommandError;
 use crate::ui::human_age;
 use crate::ui::human_size;
+use crate::ui::plain::write_line;
 use crate::ui::table;
 
 pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandError> {
@@ -20,7 +21,10 @@ pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandErr
     let mut rows = Vec::new();
     for (name, descriptor) in store.images().list()? {
         if args.name.as_deref().is_none_or(|wanted| matches(name.as_deref(), wanted)) {
-            rows.push(row(&store, args, name, &descriptor)?);
+            rows.push(match row(&store, args, name.clone(), &descriptor) {
+                Ok(row) => row,
+                Err(error) => damaged(args, name, &descriptor, &error),
+            });
         }
     }
     rows.sort_by(|left, right| (right.0, &left.1).cmp(&(left.0, &right.1)));
@@ -64,6 +68,29 @@ fn row(
     let size = local::size(store, descriptor, &environment::host_platform()).map_err(|error| image_error(&error))?;
     cells.extend([id, age, human_size(size)]);
     Ok((seconds, cells))
+}
+
+/// The row of an image that cannot be read: the others must still be seen, and it must be seen to be removed.
+fn damaged(
+    args: &ImagesArgs,
+    name: Option<String>,
+    descriptor: &Descriptor,
+    error: &CommandError,
+) -> (i64, Vec<String>) {
+    let id = descriptor.digest.hex().chars().take(12).collect::<String>();
+    let shown = name.as_deref().map_or_else(|| id.clone(), crate::reference::familiar);
+    write_line(&format!("note: image {shown} cannot be read: {}", error.message()));
+    if args.quiet {
+        return (0, vec![id]);
+    }
+    let (repository, tag) =
+        name.map_or_else(|| ("<none>".to_owned(), "<none>".to_owned()), |name| crate::reference::split(&name));
+    let mut cells = vec![repository, tag];
+    if args.digests {
+        cells.push(descriptor.digest.to_string());
+    }
+    cells.extend([id, "N/A".to_owned(), "damaged".to_owned()]);
+    (0, cells)
 }
 
 /// Whether an image is called `wanted`: a repository, or a repository with a tag.

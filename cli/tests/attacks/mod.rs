@@ -131,6 +131,28 @@ fn a_damaged_blob_is_named_and_made_again() {
 }
 
 #[test]
+fn a_damaged_image_does_not_hide_the_others() {
+    let store = Store::with(&[Base::Busybox]);
+    let context = context(b"FROM busybox:1\nLABEL a=b\n");
+    let built = support::run(store.bld().args(["build", "-t", "hurt"]).arg(context.path())).succeeded();
+    let digest = built.stdout.trim().strip_prefix("sha256:").unwrap().to_owned();
+    let manifest = store.root().join("oci/blobs/sha256").join(&digest);
+    let length = fs::read(&manifest).unwrap().len();
+    fs::write(&manifest, vec![b' '; length]).unwrap();
+    // What is remembered of an image is shown without reading it: forget that.
+    for name in ["index.db", "index.db-wal", "index.db-shm"] {
+        drop(fs::remove_file(store.root().join(name)));
+    }
+    let listed = support::run(store.bld().arg("images")).succeeded();
+    assert!(listed.stdout.contains("busybox"), "{}", listed.stdout);
+    assert!(listed.stdout.contains("damaged"), "{}", listed.stdout);
+    assert!(listed.stderr.contains("hurt:latest cannot be read"), "{}", listed.stderr);
+    support::run(store.bld().args(["rmi", "hurt"])).succeeded();
+    let listed = support::run(store.bld().arg("images")).succeeded();
+    assert!(!listed.stdout.contains("hurt"), "{}", listed.stdout);
+}
+
+#[test]
 fn a_false_claim_to_a_layer_does_not_spoil_the_true_one() {
     let store = Store::empty();
     let mut tar = tar::Builder::new(Vec::new());
