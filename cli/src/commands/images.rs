@@ -2,6 +2,7 @@
 
 use bld_cache::Store;
 use bld_executor::image::local;
+use bld_oci::Digest;
 use bld_oci::image::Descriptor;
 use jiff::Timestamp;
 
@@ -52,22 +53,14 @@ fn row(
 ) -> Result<(i64, Vec<String>), CommandError> {
     let details = store.images().details(descriptor)?;
     let id = details.config.unwrap_or(descriptor.digest);
-    let id = if args.no_trunc { id.to_string() } else { id.hex().chars().take(12).collect() };
     let created = details.created.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
     let seconds = created.map_or(0, Timestamp::as_second);
     if args.quiet {
-        return Ok((seconds, vec![id]));
+        return Ok((seconds, vec![shown_id(args, id)]));
     }
-    let (repository, tag) =
-        name.map_or_else(|| ("<none>".to_owned(), "<none>".to_owned()), |name| crate::reference::split(&name));
     let age = if created.is_some() { human_age(environment::now().seconds - seconds) } else { "N/A".to_owned() };
-    let mut cells = vec![repository, tag];
-    if args.digests {
-        cells.push(descriptor.digest.to_string());
-    }
     let size = local::size(store, descriptor, &environment::host_platform()).map_err(|error| image_error(&error))?;
-    cells.extend([id, age, human_size(size)]);
-    Ok((seconds, cells))
+    Ok((seconds, cells(args, name, descriptor, [shown_id(args, id), age, human_size(size)])))
 }
 
 /// The row of an image that cannot be read: the others must still be seen, and it must be seen to be removed.
@@ -77,20 +70,29 @@ fn damaged(
     descriptor: &Descriptor,
     error: &CommandError,
 ) -> (i64, Vec<String>) {
-    let id = descriptor.digest.hex().chars().take(12).collect::<String>();
+    let id = shown_id(args, descriptor.digest);
     let shown = name.as_deref().map_or_else(|| id.clone(), crate::reference::familiar);
     write_line(&format!("note: image {shown} cannot be read: {}", error.message()));
     if args.quiet {
         return (0, vec![id]);
     }
+    (0, cells(args, name, descriptor, [id, "N/A".to_owned(), "damaged".to_owned()]))
+}
+
+/// A row: name, tag, the manifest's digest if asked for, and then what is known of the image.
+fn cells(args: &ImagesArgs, name: Option<String>, descriptor: &Descriptor, known: [String; 3]) -> Vec<String> {
     let (repository, tag) =
         name.map_or_else(|| ("<none>".to_owned(), "<none>".to_owned()), |name| crate::reference::split(&name));
     let mut cells = vec![repository, tag];
     if args.digests {
         cells.push(descriptor.digest.to_string());
     }
-    cells.extend([id, "N/A".to_owned(), "damaged".to_owned()]);
-    (0, cells)
+    cells.extend(known);
+    cells
+}
+
+fn shown_id(args: &ImagesArgs, id: Digest) -> String {
+    if args.no_trunc { id.to_string() } else { id.hex().chars().take(12).collect() }
 }
 
 /// Whether an image is called `wanted`: a repository, or a repository with a tag.

@@ -27,11 +27,8 @@ pub(super) async fn finish(
     target: &Record,
     reporter: &Plain,
 ) -> Result<(), CommandError> {
-    let to_store = request.outputs.is_empty()
-        || !request.tags.is_empty()
-        || request.outputs.iter().any(|output| output.kind == OutputKind::Store);
-    let wants_image = to_store || request.outputs.iter().any(Output::is_image);
-    let image = if wants_image {
+    let to_store = request.goes_to_store();
+    let image = if request.wants_image() {
         let made = assemble(worker, plan, target, request.compression, environment::now()).await;
         Some(made.map_err(|error| image_error(&error))?)
     } else {

@@ -41,7 +41,6 @@ use self::context::MainContext;
 use self::dockerfile::Source;
 use self::request::BuildRequest;
 use super::Session;
-use super::outputs::Output;
 use crate::args::BuildArgs;
 use crate::environment;
 use crate::error::CommandError;
@@ -118,8 +117,6 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
 
     let reporter = Arc::new(Plain::new(&plan.graph, request.quiet));
     let epoch = plan.source_date_epoch.map(Timestamp::from_seconds);
-    let wants_image =
-        request.outputs.is_empty() || !request.tags.is_empty() || request.outputs.iter().any(Output::is_image);
     let config = WorkerConfig {
         build_id: build_id()?,
         contexts,
@@ -130,7 +127,7 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
         agents,
         made_up_time: epoch.unwrap_or(Timestamp::FIXED),
         clamp: epoch,
-        compression: wants_image.then_some(request.compression),
+        compression: request.wants_image().then_some(request.compression),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         strict: request.strict && checks.wants("EmptyWildcard"),
     };

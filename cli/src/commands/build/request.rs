@@ -86,6 +86,20 @@ pub(super) enum ContextSource {
     Remote(Remote),
 }
 
+impl BuildRequest {
+    /// Whether the image goes to the local store: with a name always, and if nothing else was asked for.
+    pub(super) fn goes_to_store(&self) -> bool {
+        self.outputs.is_empty()
+            || !self.tags.is_empty()
+            || self.outputs.iter().any(|output| output.kind == OutputKind::Store)
+    }
+
+    /// Whether anything needs an image, and not only files.
+    pub(super) fn wants_image(&self) -> bool {
+        self.goes_to_store() || self.outputs.iter().any(Output::is_image)
+    }
+}
+
 /// Which Dockerfile.
 #[derive(Debug, Clone)]
 pub(super) enum DockerfilePath {
