@@ -1,5 +1,8 @@
 //! The command line as typed. Mirrors the flags one to one and needs no I/O; `commands` resolve it into requests.
 
+pub(crate) mod images;
+pub(crate) mod registry;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,6 +10,7 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use crate::commands::run::arguments::RunArgs;
 use crate::compatible;
 use crate::compatible::CompatibleArgs;
 
@@ -19,6 +23,10 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 
+    /// Ask no registry and fetch nothing: use what is in the store [env: BLD_OFFLINE=1]
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -29,22 +37,42 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
     /// Make an image of a root file system tar (plain, gzip, bzip2, xz or zstd)
-    Import(ImportArgs),
+    Import(images::ImportArgs),
+    /// Run an image in the foreground, to try it
+    Run(Box<RunArgs>),
     /// Take images out of an OCI or docker archive into the local store
-    Load(LoadArgs),
+    Load(images::LoadArgs),
     /// List the images of the local store
     #[command(visible_alias = "ls")]
-    Images(ImagesArgs),
+    Images(images::ImagesArgs),
     /// Show an image's configuration as JSON
-    Inspect(InspectArgs),
+    Inspect(images::InspectArgs),
     /// Show the steps an image was made in, newest first
-    History(HistoryArgs),
+    History(images::HistoryArgs),
     /// Give an image further names
-    Tag(TagArgs),
+    Tag(images::TagArgs),
     /// Remove images from the local store
-    Rmi(RmiArgs),
+    Rmi(images::RmiArgs),
     /// Remove what nothing needs: images without a name, layers and blobs that no image and no cached result needs
-    Prune(PruneArgs),
+    Prune(images::PruneArgs),
+    /// Write images of the local store into an archive that docker, podman and bld load
+    Save(images::SaveArgs),
+    /// Bring images from their registries into the local store
+    Pull(registry::PullArgs),
+    /// Bring an image to a registry
+    Push(registry::PushArgs),
+    /// Store credentials for a registry
+    Login(registry::LoginArgs),
+    /// Forget the credentials for a registry
+    Logout(registry::LogoutArgs),
+    /// Show what each step of an image adds, changes and deletes, and what is stored for nothing
+    Layers(images::LayersArgs),
+    /// Compare two images: configuration, history, files. Ends with 1 if they differ
+    Diff(images::DiffArgs),
+    /// Join images for several platforms, and look at such an index
+    Index(images::IndexArgs),
+    /// The commands that deal with images, the way docker groups them
+    Image(images::ImageArgs),
     /// Print the version
     Version,
 }
@@ -88,9 +116,14 @@ pub(crate) struct BuildArgs {
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
 
-    /// Target platform, os/arch[/variant]
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<String>,
+    /// Target platforms, os/arch[/variant], comma-separated; `local` is this machine's. Several make an index with an image for each
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platforms: Vec<String>,
+
+    /// When to ask registries for base images: missing (if they are not here), always, newer (always, but what is here will do if no
+    /// registry answers), never. Without a value: always
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub(crate) pull: Option<String>,
 
     /// Do not take any step's result from the cache
     #[arg(long)]
@@ -133,9 +166,21 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "none|gzip[:0-9]|zstd[:1-19]", default_value = "gzip")]
     pub(crate) compression: String,
 
+    /// Annotate the manifest, or what TYPE says: manifest, index, manifest-descriptor, index-descriptor, each perhaps with [PLATFORM]
+    #[arg(long = "annotation", value_name = "[TYPE:]KEY=VALUE")]
+    pub(crate) annotations: Vec<String>,
+
+    /// Make one layer of all layers of the build; those of the base image stay
+    #[arg(long)]
+    pub(crate) squash: bool,
+
     /// Write the image's ID (the digest of its configuration) to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
+
+    /// Write digests and names of the image to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
 
     /// How progress is shown (on stderr). Default: auto [env: BLD_PROGRESS]
     #[arg(long, value_enum)]
@@ -191,116 +236,4 @@ pub(crate) enum Progress {
     Plain,
     /// Nothing but errors
     Quiet,
-}
-
-/// `bld import`.
-#[derive(Debug, Args)]
-pub(crate) struct ImportArgs {
-    /// The tar; `-` is stdin
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-
-    /// Name of the image; without it the image stays untagged
-    #[arg(value_name = "NAME[:TAG]")]
-    pub(crate) name: Option<String>,
-
-    /// Apply a Dockerfile instruction to the image: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR
-    #[arg(short, long = "change", value_name = "INSTRUCTION")]
-    pub(crate) changes: Vec<String>,
-
-    /// The comment of the history entry
-    #[arg(short, long, value_name = "TEXT")]
-    pub(crate) message: Option<String>,
-
-    /// Platform of the root file system. Default: this machine's
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<String>,
-}
-
-/// `bld load`.
-#[derive(Debug, Args)]
-pub(crate) struct LoadArgs {
-    /// The archive, plain or compressed. Default: stdin
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) input: Option<PathBuf>,
-
-    /// Name the image so instead of as the archive says; it must hold one image
-    #[arg(value_name = "NAME[:TAG]")]
-    pub(crate) name: Option<String>,
-
-    /// Print only the digests
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-/// `bld images`.
-#[derive(Debug, Args)]
-pub(crate) struct ImagesArgs {
-    /// Only images of this name
-    #[arg(value_name = "NAME[:TAG]")]
-    pub(crate) name: Option<String>,
-
-    /// Print only image IDs
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-
-    /// Do not shorten IDs
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-
-    /// Show manifest digests
-    #[arg(long)]
-    pub(crate) digests: bool,
-}
-
-/// `bld inspect`.
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// Names, IDs or digests
-    #[arg(value_name = "IMAGE", required = true)]
-    pub(crate) images: Vec<String>,
-}
-
-/// `bld history`.
-#[derive(Debug, Args)]
-pub(crate) struct HistoryArgs {
-    /// Name, ID or digest
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-
-    /// Do not shorten the commands
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-}
-
-/// `bld rmi`.
-#[derive(Debug, Args)]
-pub(crate) struct RmiArgs {
-    /// Names, IDs or digests
-    #[arg(value_name = "IMAGE", required = true)]
-    pub(crate) images: Vec<String>,
-
-    /// Remove an image that has several names, named by ID
-    #[arg(short, long)]
-    pub(crate) force: bool,
-}
-
-/// `bld tag`.
-#[derive(Debug, Args)]
-pub(crate) struct TagArgs {
-    /// Name, ID or digest
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-
-    /// Its further names
-    #[arg(value_name = "NAME[:TAG]", required = true)]
-    pub(crate) names: Vec<String>,
-}
-
-/// `bld prune`.
-#[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
-    /// Also everything cached: results of steps, cache mounts, logs. Only images with a name stay
-    #[arg(short, long)]
-    pub(crate) all: bool,
 }

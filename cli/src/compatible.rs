@@ -5,8 +5,9 @@ use clap::Args;
 use crate::error::CommandError;
 
 /// What `bld build --help` ends with.
-pub(crate) const HELP: &str = "Accepted because bld does so anyway: --rm, --force-rm, --layers, --pull=false, --provenance=false, \
-                               --sbom=false. --load is --output type=image.";
+pub(crate) const HELP: &str = "Accepted because bld does so anyway: --rm, --force-rm, --layers, --provenance=false, \
+                               --sbom=false. --load also hands the \
+                               image to docker or podman, if one is there.";
 
 /// The flags, hidden from the list.
 #[derive(Debug, Default, Args)]
@@ -22,10 +23,6 @@ pub(crate) struct CompatibleArgs {
     /// Every step is a layer, and is cached.
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     layers: Option<String>,
-
-    /// Base images come from the local store.
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pull: Option<String>,
 
     /// No attestation is written.
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -45,14 +42,12 @@ impl CompatibleArgs {
     pub(crate) fn check(&self) -> Result<(), CommandError> {
         let kept = "steps always leave their layer, which is the cache, and nothing else";
         let attestations = "bld writes no attestations";
-        let registry = "bld has no registry client yet: base images come from the local store";
         let yes: &[&str] = &["true", "1"];
         let no: &[&str] = &["false", "0"];
         for (flag, value, accepted, reason) in [
             ("--rm", &self.rm, yes, kept),
             ("--force-rm", &self.force_rm, yes, kept),
             ("--layers", &self.layers, yes, "every step is a layer of its own"),
-            ("--pull", &self.pull, &["false", "0", "never", "missing", "ifmissing"], registry),
             ("--provenance", &self.provenance, no, attestations),
             ("--sbom", &self.sbom, no, attestations),
         ] {
@@ -62,13 +57,7 @@ impl CompatibleArgs {
             }
             let shown = if value == "true" { flag.to_owned() } else { format!("{flag}={value}") };
             let error = CommandError::usage(format!("`{shown}` is not supported: {reason}"));
-            return Err(if flag == "--pull" {
-                error.hint(
-                    "`bld load -i FILE` brings a newer base image; leave the flag out to use the one that is here",
-                )
-            } else {
-                error.hint(format!("`{flag}={}` is what bld does", accepted.first().unwrap_or(&"")))
-            });
+            return Err(error.hint(format!("`{flag}={}` is what bld does", accepted.first().unwrap_or(&""))));
         }
         Ok(())
     }
@@ -90,9 +79,9 @@ mod tests {
     #[test]
     fn what_bld_does_anyway_may_be_asked_for() {
         let flags =
-            ["--rm", "--force-rm=true", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "--load"];
+            ["--rm", "--force-rm=true", "--layers", "--provenance=false", "--sbom=false", "--load"];
         assert_eq!(check(&flags), Ok(()));
-        for flag in ["--rm=false", "--layers=false", "--pull", "--pull=always", "--provenance=mode=max", "--sbom"] {
+        for flag in ["--rm=false", "--layers=false", "--provenance=mode=max", "--sbom"] {
             let said = check(&[flag]).unwrap_err();
             assert!(said.contains(&format!("`{flag}` is not supported")) && said.contains("hint"), "{said}");
         }

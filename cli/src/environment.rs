@@ -45,6 +45,17 @@ pub(crate) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
     }
 }
 
+/// `BLD_LOAD`: which engine `--load` hands images to: `docker`, `podman`, `none`, or whichever is there.
+pub(crate) fn load_engine() -> Option<String> {
+    variable("BLD_LOAD").filter(|text| !text.is_empty())
+}
+
+/// Whether users here are not those of the machine.
+pub(crate) fn in_user_namespace() -> bool {
+    // The first user namespace of all maps every id to itself.
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
 /// `path` seen from the working directory.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     if path.is_absolute() {
@@ -58,6 +69,11 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
 /// `BLD_ROOT`: where the store is, unless `--root` says otherwise.
 pub(crate) fn given_root() -> Option<PathBuf> {
     std::env::var_os("BLD_ROOT").filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// `BLD_OFFLINE`: no registry may be asked. Set to nothing or to `0` it says nothing.
+pub(crate) fn is_offline() -> bool {
+    variable("BLD_OFFLINE").is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 /// Where the store is, unless `--root` or `BLD_ROOT` says otherwise.

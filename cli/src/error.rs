@@ -8,6 +8,7 @@
 //! | 3 | standard output was closed before everything was written |
 //! | 130, 143 | stopped by SIGINT, SIGTERM |
 //! | 101 | a mistake of bld's own |
+//! | any | `bld run`: what the process returned; 125 where the above says 1, 126 and 127 as shells have it |
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ enum Kind {
     Usage,
     BrokenPipe,
     Signal(u8),
+    Exit(u8),
 }
 
 impl CommandError {
@@ -54,6 +56,20 @@ impl CommandError {
         CommandError { kind: Kind::Signal(number), ..CommandError::failed("interrupted") }
     }
 
+    /// What a container returned; it said itself what there was to say.
+    pub(crate) fn exit(code: u8) -> CommandError {
+        CommandError { kind: Kind::Exit(code), ..CommandError::failed("") }
+    }
+
+    /// The same failure with an exit code of its own; a wrong command line stays one.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: u8) -> CommandError {
+        if self.kind == Kind::Failed {
+            self.kind = Kind::Exit(code);
+        }
+        self
+    }
+
     /// Standard output could not be written.
     pub(crate) fn stdout(error: &std::io::Error) -> CommandError {
         let kind = if error.kind() == std::io::ErrorKind::BrokenPipe { Kind::BrokenPipe } else { Kind::Failed };
@@ -69,6 +85,14 @@ impl CommandError {
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> CommandError {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// The same failure as the cause of another.
+    #[must_use]
+    pub(crate) fn because_of(mut self, message: impl Into<String>) -> CommandError {
+        let cause = std::mem::replace(&mut self.message, message.into());
+        self.causes.insert(0, cause);
         self
     }
 
@@ -101,6 +125,7 @@ impl CommandError {
             Kind::Usage => 2,
             Kind::BrokenPipe => 3,
             Kind::Signal(number) => 128 + number,
+            Kind::Exit(code) => code,
         })
     }
 }

@@ -8,6 +8,8 @@ mod compatible;
 mod environment;
 mod error;
 mod reference;
+mod registries;
+mod template;
 mod ui;
 mod unsupported;
 

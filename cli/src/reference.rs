@@ -1,17 +1,30 @@
 //! Image names as people write them.
 
 use bld_oci::reference::Reference;
+use bld_oci::reference::ReferenceError;
 
 use crate::error::CommandError;
 
 /// A name for an image, complete.
 pub(crate) fn parse(name: &str) -> Result<Reference, CommandError> {
-    let reference: Reference =
-        name.parse().map_err(|error| CommandError::usage(format!("`{name}` is not an image name: {error}")))?;
+    let reference: Reference = name.parse().map_err(|error: ReferenceError| {
+        let refused = CommandError::usage(format!("`{name}` is not an image name: {}", error.reason()));
+        match lower_case(name) {
+            Some(lower) => refused.hint(format!("did you mean `{lower}`?")),
+            None => refused,
+        }
+    })?;
     if reference.digest().is_some() {
         return Err(CommandError::usage(format!("`{name}` has a digest: an image is named NAME[:TAG]")));
     }
     Ok(reference)
+}
+
+/// The same name in lower case, its tag left alone, if that is one.
+fn lower_case(name: &str) -> Option<String> {
+    let tag = name.rfind(':').filter(|colon| !name[*colon..].contains('/')).unwrap_or(name.len());
+    let lower = format!("{}{}", name[..tag].to_lowercase(), &name[tag..]);
+    (lower != name && lower.parse::<Reference>().is_ok()).then_some(lower)
 }
 
 /// `docker.io/library/alpine:latest` is `alpine:latest` to people.

@@ -2,6 +2,8 @@
 //!
 //! Also [`explain`], which turns what clap says of an unknown flag into words that do not mislead.
 
+mod run_flags;
+
 use clap::CommandFactory as _;
 use clap::error::ContextKind;
 use clap::error::ContextValue;
@@ -38,14 +40,14 @@ const ONE_SANDBOX: &str = "the sandbox of RUN steps is always the same";
 const FLAGS: &[Missing] = &[
     missing(&["--push"], NO_REGISTRY, COPY_OUT),
     missing(
-        &["--squash", "--squash-all", "--single-snapshot"],
-        "every step is a layer of its own",
+        &["--squash-all", "--single-snapshot"],
+        "layers of the base image stay what they are; `--squash` makes one layer of the others",
         "a last stage `FROM scratch` with `COPY --from=STAGE / /` has one layer",
     ),
     missing(
-        &["--metadata-file", "--digest-file", "--image-name-with-digest-file", "--image-name-tag-with-digest-file"],
+        &["--digest-file", "--image-name-with-digest-file", "--image-name-tag-with-digest-file"],
         "the digest is on standard output",
-        "write `bld build ... > FILE`; `--iidfile FILE` writes the image's ID",
+        "write `bld build ... > FILE`; `--metadata-file FILE` writes digests and names, `--iidfile FILE` the image's ID",
     ),
     missing(
         &["--cache-from", "--cache-to", "--cache-repo", "--cache-dir", "--cache-ttl", "--cache"],
@@ -54,9 +56,14 @@ const FLAGS: &[Missing] = &[
     ),
     missing(&["--attest", "--sign-by"], NO_ATTESTATION, ""),
     missing(
-        &["--annotation", "--identity-label", "--manifest"],
-        "bld writes no annotations and no image indexes",
+        &["--identity-label"],
+        "bld adds nothing to an image that nobody asked for",
         "`--label NAME=VALUE` sets a label",
+    ),
+    missing(
+        &["--manifest"],
+        "a build makes an index by itself if it has several platforms",
+        "`bld index create NAME IMAGE...` joins images built one by one",
     ),
     missing(
         &[
@@ -140,29 +147,37 @@ const FLAGS: &[Missing] = &[
     ),
     missing(&["--custom-platform", "--customPlatform"], "the flag has another name here", "write `--platform OS/ARCH`"),
     missing(&["--arch", "--os", "--variant"], "the flag has another name here", "write `--platform OS/ARCH[/VARIANT]`"),
-    missing(&["--all-platforms"], "bld builds for one platform at a time", "run it once for each platform"),
+    missing(&["--all-platforms"], "platforms are named", "write `--platform OS/ARCH,OS/ARCH`"),
     missing(
         &[
             "--registry-mirror",
+            "--registry-map",
+            "--registry-certificate",
+            "--registry-client-cert",
             "--insecure",
+            "--insecure-pull",
             "--skip-tls-verify",
+            "--skip-tls-verify-pull",
             "--tls-verify",
-            "--creds",
-            "--authfile",
             "--cert-dir",
             "--insecure-registry",
-            "--pull-always",
-            "--pull-never",
-            "--disable-content-trust",
         ],
-        NO_REGISTRY,
-        COPY_IN,
+        "what a registry is like stands in one file, not in flags",
+        "/etc/bld/registries.toml or ~/.config/bld/registries.toml says it (README: Registries)",
     ),
+    missing(
+        &["--creds", "--authfile"],
+        "credentials are where docker and podman keep them",
+        "`bld login REGISTRY` stores them; REGISTRY_AUTH_FILE and DOCKER_CONFIG name other files",
+    ),
+    missing(&["--pull-always"], "the flag has another form here", "write `--pull=always`"),
+    missing(&["--pull-never"], "the flag has another form here", "write `--pull=never`"),
+    missing(&["--disable-content-trust"], "nothing is signed", "leave it out"),
     missing(&["--format"], "image archives are OCI layout and docker archive in one", "leave it out"),
     missing(
         &["--timestamp", "--source-date-epoch", "--rewrite-timestamp"],
         "the flag has another form here",
-        "set the variable: `SOURCE_DATE_EPOCH=0 bld build ...`",
+        "set the variable: `SOURCE_DATE_EPOCH=0 bld build ...`, or `-o type=oci,dest=FILE,source-date-epoch=0`",
     ),
     missing(
         &["--ignorefile"],
@@ -196,39 +211,26 @@ const FLAGS: &[Missing] = &[
 
 /// Flags of the other commands.
 const LIST_FLAGS: &[Missing] = &[
-    missing(
-        &["--format", "-f"],
-        "every command prints one form",
-        "`bld inspect IMAGE` prints JSON: `| jq '.[0].Id'` picks from it",
-    ),
-    missing(&["--filter"], "lists are not filtered by property", "`bld images NAME` shows the images of one name"),
-    missing(&["--all", "-a"], "intermediate images do not exist", "leave it out"),
-    missing(&["--no-prune"], "there are no parent images to keep", "leave it out"),
+    missing(&["--tree"], "lists have one row for each name", "`bld layers IMAGE` shows what an image is made of"),
+    missing(&["--size", "-s"], "`inspect` shows images only, and their size always", "leave it out"),
 ];
 
 /// Commands that others have.
 const COMMANDS: &[Missing] = &[
-    missing(&["pull", "search"], NO_REGISTRY, COPY_IN),
-    missing(&["push"], NO_REGISTRY, COPY_OUT),
-    missing(&["login", "logout"], NO_REGISTRY, ""),
+    missing(&["search"], "only Docker Hub has a search", "look at https://hub.docker.com"),
     missing(
-        &["run", "exec", "create", "start", "stop", "kill", "ps", "rm", "logs", "attach", "commit", "cp", "diff"],
-        "bld builds images and runs no containers",
+        &["exec", "create", "start", "stop", "kill", "ps", "rm", "logs", "attach", "commit", "cp"],
+        "bld keeps no containers: `bld run` runs an image in the foreground",
         "`bld build -o type=oci,dest=image.tar` writes what `docker load -i` and `podman load -i` read",
     ),
     missing(
-        &["save", "export"],
-        "a build writes its result itself",
-        "`bld build -o type=oci,dest=image.tar ...` writes an archive; an unchanged build comes from the cache",
+        &["export"],
+        "bld keeps no containers",
+        "`bld build -o type=tar,dest=FILE ...` writes a root file system, `bld save IMAGE -o FILE` an image",
     ),
     missing(&["buildx", "builder"], "bld has neither plugins nor builders", "write `bld build ...`"),
     missing(&["bud"], "the command has another name here", "write `bld build ...`"),
     missing(&["bake"], "bld reads Dockerfiles only", "write one `bld build ...` for each target"),
-    missing(
-        &["image"],
-        "the commands stand alone here",
-        "write `bld images`, `bld inspect`, `bld history`, `bld tag`, `bld rmi` or `bld prune`",
-    ),
     missing(
         &["system", "info", "df", "du"],
         "there is no daemon to ask",
@@ -239,7 +241,7 @@ const COMMANDS: &[Missing] = &[
         "bld has no working containers",
         "write a Dockerfile and `bld build`",
     ),
-    missing(&["manifest"], "bld writes no image indexes", ""),
+    missing(&["manifest"], "the command has another name here", "write `bld index create` or `bld index inspect`"),
 ];
 
 impl Missing {
@@ -271,7 +273,11 @@ pub(crate) fn explain(error: &clap::Error, command: Option<&str>) -> Option<Comm
 }
 
 fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
-    let table = if command == Some("build") { FLAGS } else { LIST_FLAGS };
+    let table = match command {
+        Some("build") => FLAGS,
+        Some("run") => run_flags::FLAGS,
+        _ => LIST_FLAGS,
+    };
     if let Some(missing) = find(table, flag).filter(|_| command.is_some()) {
         return missing.refuse(&format!("`{flag}`"));
     }
@@ -333,8 +339,9 @@ mod tests {
             (&["build", "-m", "1g", "."], "`-m` is not supported"),
             (&["build", "--dockerfile", "x"], "hint: write `--file FILE`"),
             (&["build", "--destination=x"], "--tag NAME"),
-            (&["images", "--filter", "dangling=true"], "`--filter` is not supported"),
-            (&["pull", "alpine"], "`bld pull` is not supported: bld has no registry client yet\nhint: `skopeo copy"),
+            (&["images", "--tree"], "`--tree` is not supported"),
+            (&["search", "alpine"], "`bld search` is not supported"),
+            (&["build", "--authfile=x", "."], "`--authfile` is not supported: credentials are where docker"),
             (&["buildx", "build", "."], "hint: write `bld build ...`"),
         ] {
             let said = said(arguments);

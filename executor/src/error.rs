@@ -9,6 +9,7 @@ use bld_oci::ImagePath;
 use crate::copy::CopyError;
 use crate::layers::LayerError;
 use crate::passwd::PasswdError;
+use crate::pull::PullError;
 use crate::sandbox::SandboxError;
 use crate::sources::SourceError;
 use crate::ssh::AgentError;
@@ -42,6 +43,14 @@ pub enum ExecuteError {
         program: String,
         /// What should run it.
         interpreter: String,
+    },
+    /// A program of another architecture that nothing here emulates.
+    #[error("cannot execute `{program}`: {reason}")]
+    OtherMachine {
+        /// The program.
+        program: String,
+        /// What is missing.
+        reason: String,
     },
     /// A shell is needed that the image does not have.
     #[error("the image has no `{shell}`")]
@@ -140,6 +149,9 @@ pub enum ExecuteError {
     /// An ssh agent could not be forwarded.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// A layer of a base image could not be pulled.
+    #[error(transparent)]
+    Pull(#[from] PullError),
     /// A source on the network could not be fetched.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -170,7 +182,12 @@ impl ExecuteError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             ExecuteError::NoInterpreter { interpreter, .. } if interpreter.ends_with('\r') => {
-                "the file has Windows line ends"
+                "the file has Windows line ends: save it with Unix ones, and keep git from changing them with \
+                 `*.sh text eol=lf` in .gitattributes"
+            }
+            ExecuteError::OtherMachine { .. } => {
+                "the packages qemu-user-static and binfmt-support register emulators; or compile across: \
+                 `FROM --platform=$BUILDPLATFORM` for the stage that compiles, with TARGETARCH"
             }
             ExecuteError::NoShell { .. } => "FROM scratch holds no shell: use COPY, or RUN [\"/prog\"]",
             ExecuteError::ExitStatus { code: 137, .. }
@@ -183,6 +200,7 @@ impl ExecuteError {
             ExecuteError::Copy(error) => return error.hint(),
             ExecuteError::Passwd(error) => return error.hint(),
             ExecuteError::Source(error) => return error.hint(),
+            ExecuteError::Pull(error) => return error.hint(),
             ExecuteError::Shared(error) => return error.hint(),
             _ => return None,
         };

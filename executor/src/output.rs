@@ -1,6 +1,10 @@
 //! What leaves the store: archives of images, root file systems as a tar or a directory.
 
-use std::collections::BTreeMap;
+pub mod engine;
+pub mod save;
+
+mod layout;
+
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd as _;
@@ -18,7 +22,6 @@ use bld_oci::image::Descriptor;
 use bld_oci::image::Image;
 use bld_oci::layer::LayerWriter;
 use bld_oci::layer::WriteError;
-use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
 use rustix::fs::AtFlags;
 use rustix::fs::CWD;
@@ -26,6 +29,7 @@ use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::image::assemble::Assembled;
 use crate::layers::LayerError;
 use crate::layers::Note;
 use crate::layers::export::ExportOptions;
@@ -63,6 +67,14 @@ pub enum OutputError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// docker or podman did not take the image.
+    #[error("{engine} did not load the image: {said}")]
+    Engine {
+        /// Which of them.
+        engine: &'static str,
+        /// What it said.
+        said: String,
+    },
     /// The root file system could not be written.
     #[error("cannot write the root file system to {}", path.display())]
     Rootfs {
@@ -73,48 +85,75 @@ pub enum OutputError {
     },
 }
 
-/// Writes one tar that is an OCI layout and a docker archive.
+/// Writes one tar that is an OCI layout and a docker archive; of several platforms, an OCI layout only: docker's archives know no index.
 pub fn write_archive(
     store: &Store,
-    image: &Image,
+    made: &Assembled,
     names: &[Reference],
-    platform: &Platform,
     destination: &Destination,
 ) -> Result<(), OutputError> {
     with_file(destination, |file, path| {
-        let failed =
-            |source: Box<dyn std::error::Error + Send + Sync>| OutputError::Archive { path: path.to_owned(), source };
-        let docker = DockerImage { config: image.config.clone(), layers: image.layers.clone() };
-        let archived = ArchiveImage {
-            names: names.to_vec(),
-            manifest: image.manifest.clone(),
-            platform: Some(platform.clone()),
-            annotations: BTreeMap::new(),
-            docker: Some(docker),
-        };
-        let open = |descriptor: &Descriptor| {
-            let (store, digest) = (store.clone(), descriptor.digest);
-            let open: Opener<'_> = Box::new(move || {
-                let (blob, _) = store.blobs().open_raw(&digest).map_err(std::io::Error::other)?;
-                Ok(Box::new(blob))
-            });
-            ArchiveBlob { descriptor: descriptor.clone(), open }
-        };
-        let blobs = image.layers.iter().chain([&image.config, &image.manifest]).map(open).collect();
         let mut file = std::io::BufWriter::with_capacity(1 << 20, file);
-        bld_oci::archive::write_archive(&mut file, &[archived], blobs).map_err(|error| {
-            if matches!(&error, ArchiveError::Write { source: WriteError::Read { .. } }) {
-                quarantine_damaged(store, image);
-            }
-            failed(Box::new(error))
-        })?;
+        write_to(&mut file, store, made, names, path)?;
         file.flush().map_err(|source| OutputError::Io { verb: "write", path: path.to_owned(), source })
     })
 }
 
+fn write_to(
+    out: impl Write,
+    store: &Store,
+    made: &Assembled,
+    names: &[Reference],
+    path: &Path,
+) -> Result<(), OutputError> {
+    let blobs = made.blobs().map(|descriptor| blob(store, descriptor)).collect();
+    let written = bld_oci::archive::write_archive(out, &archived(made, names), blobs);
+    written.map(|_| ()).map_err(|error| {
+        if matches!(&error, ArchiveError::Write { source: WriteError::Read { .. } }) {
+            quarantine_damaged(store, made.blobs());
+        }
+        OutputError::Archive { path: path.to_owned(), source: Box::new(error) }
+    })
+}
+
+/// Adds what was made to an OCI layout directory, which is created if it is missing.
+pub fn write_layout(store: &Store, made: &Assembled, names: &[Reference], directory: &Path) -> Result<(), OutputError> {
+    layout::write_layout(directory, &archived(made, names), made.blobs().map(|descriptor| blob(store, descriptor)))
+}
+
+/// A blob of the store.
+fn blob<'a>(store: &Store, descriptor: &Descriptor) -> ArchiveBlob<'a> {
+    let (store, digest) = (store.clone(), descriptor.digest);
+    let open: Opener<'a> = Box::new(move || {
+        let (blob, _) = store.blobs().open_raw(&digest).map_err(std::io::Error::other)?;
+        Ok(Box::new(blob))
+    });
+    ArchiveBlob { descriptor: descriptor.clone(), open }
+}
+
+fn archived(made: &Assembled, names: &[Reference]) -> Vec<ArchiveImage> {
+    let image = |manifest: &Descriptor| ArchiveImage {
+        names: names.to_vec(),
+        manifest: manifest.clone(),
+        platform: None,
+        annotations: made.annotations.clone(),
+        docker: None,
+    };
+    if let Some(index) = &made.index {
+        return vec![image(&index.descriptor)];
+    }
+    let docker = |only: &Image| DockerImage { config: only.config.clone(), layers: only.layers.clone() };
+    let images = made.images.iter().map(|(only, platform)| ArchiveImage {
+        platform: Some(platform.clone()),
+        docker: Some(docker(only)),
+        ..image(&only.manifest)
+    });
+    images.collect()
+}
+
 /// Reads all blobs of an image, which takes the damaged ones out of the store: the next build makes them again.
-fn quarantine_damaged(store: &Store, image: &Image) {
-    for descriptor in image.layers.iter().chain([&image.config, &image.manifest]) {
+fn quarantine_damaged<'a>(store: &Store, blobs: impl Iterator<Item = &'a Descriptor>) {
+    for descriptor in blobs {
         if let Ok(mut blob) = store.blobs().open(&descriptor.digest) {
             // What is wrong has been said already.
             drop(std::io::copy(&mut blob, &mut std::io::sink()));

@@ -6,6 +6,7 @@
 mod assemble;
 mod config;
 mod error;
+mod index;
 mod manifest;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ pub use assemble::assemble;
 pub use assemble::package;
 pub use assemble::steps;
 pub use error::ImageError;
+pub use index::ImageIndex;
+pub use index::assemble_annotated_index;
+pub use index::assemble_index;
 pub use manifest::Document;
 pub use manifest::Index;
 pub use manifest::IndexEntry;

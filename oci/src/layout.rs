@@ -157,7 +157,7 @@ impl LayoutEntry {
         [IMAGE_NAME, REF_NAME].iter().any(|key| self.annotations.get(*key).is_some_and(|found| found == name))
     }
 
-    fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let mut map: Map<String, Value> = self.extra.clone().into_iter().collect();
         map.insert("mediaType".to_owned(), json!(self.descriptor.media_type));
         map.insert("digest".to_owned(), json!(self.descriptor.digest));

@@ -107,6 +107,7 @@ impl ReferenceError {
             ReferenceError::Path { .. } => {
                 "components are lower-case letters and digits, separated by `.`, `_`, `__` or `-`".to_owned()
             }
+            ReferenceError::Tag { tag } if tag.is_empty() => "the tag behind `:` is missing".to_owned(),
             ReferenceError::Tag { .. } => self.to_string(),
             ReferenceError::Digest { source, .. } => source.to_string(),
         }

@@ -52,6 +52,8 @@ pub struct Stage {
     pub from: From,
     /// What follows it up to the next FROM.
     pub instructions: Vec<Located>,
+    /// Where the first ENV or ARG stood that was left out because of a mistake: from there on the value of any variable is unknown.
+    pub values_unknown_from: Option<u32>,
 }
 
 /// `FROM [--platform=P] IMAGE [AS NAME]`.

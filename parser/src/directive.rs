@@ -21,14 +21,13 @@ use nom::character::complete::satisfy;
 use nom::combinator::recognize;
 
 /// What a `# check=` can look like.
-pub(crate) const CHECK_HINT: &str =
-    "write `skip=RULE,RULE` or `skip=all`, `error=true`, `experimental=all`, with `;` between them";
+pub(crate) const CHECK_HINT: &str = "write `skip=RULE,RULE` or `skip=all`, `error=true`, `experimental=all`, with `;` between them: see docs/rules/InvalidCheck.md";
 
 /// Reads the directives that start at `start`; also says where the first other line begins.
 pub(crate) fn read(text: &str, start: usize, sink: &mut Sink) -> (Directives, usize) {
     let mut directives = Directives { syntax: None, escape: '\\', check: None };
     let mut escape_seen = false;
-    // Behind a `#!` line only `syntax` is looked for.
+    // Behind a `#!` line `escape` is an ordinary comment that ends nothing.
     let mut behind_shebang = false;
     let mut position = start;
     while position < text.len() {
@@ -45,14 +44,15 @@ pub(crate) fn read(text: &str, start: usize, sink: &mut Sink) -> (Directives, us
         let value = Text { value: value.to_owned(), span: within(position, line, value) };
         let repeated = match key.to_ascii_lowercase().as_str() {
             "syntax" => directives.syntax.replace(value).is_some(),
-            "check" if !behind_shebang => {
+            "check" => {
                 match CheckOptions::parse(&value.value) {
                     Ok(options) => report_unknown(&options, value.span, sink),
                     Err(error) => sink.error("InvalidCheck", value.span, error.to_string(), CHECK_HINT),
                 }
                 directives.check.replace(value).is_some()
             }
-            "escape" if !behind_shebang => {
+            "escape" if behind_shebang => false,
+            "escape" => {
                 match value.value.as_str() {
                     "\\" => directives.escape = '\\',
                     "`" => directives.escape = '`',
@@ -85,7 +85,7 @@ pub(crate) fn report_unknown(options: &CheckOptions, span: Span, sink: &mut Sink
     for name in options.unknown_rules() {
         let hint = match nearest(name, RULES.iter().map(|rule| rule.name)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "docs/rules lists the checks there are".to_owned(),
+            None => "docs/rules/README.md lists the checks there are".to_owned(),
         };
         sink.warning("InvalidCheck", span, format!("there is no check called `{name}`"), hint);
     }

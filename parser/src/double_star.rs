@@ -5,6 +5,7 @@
 //! **b        anything that ends with b                     (only if no wildcard follows)
 //! a**        anything that begins with a, at any depth
 //! a**b       "ab", or "a", anything, "/b"                  character by character
+//! **\/b      as a**b: a slash behind a backslash stays a slash of its own
 //! ```
 
 use crate::glob::BadPattern;
@@ -12,7 +13,7 @@ use crate::glob::Glob;
 use crate::glob::Token;
 use crate::glob::has_wildcard;
 use crate::glob::matches_token;
-use crate::glob::split;
+use crate::glob::split_at_slashes;
 
 /// A pattern.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ pub(crate) enum DoubleStar {
 impl DoubleStar {
     /// Reads a cleaned pattern.
     pub(crate) fn new(pattern: &[u8]) -> Result<DoubleStar, BadPattern> {
-        let mut components = split(pattern)?;
+        let (mut components, escaped_slashes) = split_at_slashes(pattern)?;
         if let [b'*', b'*', rest @ ..] = pattern
             && !rest.is_empty()
             && !rest.starts_with(b"/")
@@ -35,10 +36,12 @@ impl DoubleStar {
             return Ok(DoubleStar::Components(Glob::with_double_star(&[b"**/*", rest].concat())?));
         }
         let pair = |tokens: &Vec<Token>| tokens.windows(2).any(|pair| pair == [Token::Star, Token::Star]);
-        if components.iter().all(|tokens| tokens.len() == 2 || !pair(tokens)) {
+        let is_escaped = |index: usize| escaped_slashes.get(index).copied().unwrap_or(false);
+        let mut indexed = components.iter().enumerate();
+        if indexed.all(|(index, tokens)| !pair(tokens) || tokens.len() == 2 && !is_escaped(index)) {
             return Ok(DoubleStar::Components(Glob::with_double_star(pattern)?));
         }
-        Ok(DoubleStar::Flat(Flat::new(&mut components)))
+        Ok(DoubleStar::Flat(Flat::new(&mut components, &escaped_slashes)))
     }
 
     /// Whether it matches the path or a directory it is in.
@@ -79,7 +82,7 @@ enum Step {
 }
 
 impl Flat {
-    fn new(components: &mut Vec<Vec<Token>>) -> Flat {
+    fn new(components: &mut Vec<Vec<Token>>, escaped_slashes: &[bool]) -> Flat {
         let mut steps = Vec::new();
         let count = components.len();
         for (index, tokens) in components.drain(..).enumerate() {
@@ -98,8 +101,9 @@ impl Flat {
                     steps.push(Step::Star);
                 }
             }
-            // The slash behind `**` belongs to it.
-            if !last_component && !ends_with_pair {
+            // The slash behind `**` belongs to it, unless a backslash makes it one of its own.
+            let is_escaped = escaped_slashes.get(index).copied().unwrap_or(false);
+            if !last_component && (!ends_with_pair || is_escaped) {
                 steps.push(Step::Slash);
             }
         }
@@ -211,7 +215,7 @@ mod tests {
                 for third in parts {
                     let pattern = format!("{first}/{second}/{third}");
                     let components = DoubleStar::Components(Glob::with_double_star(pattern.as_bytes()).unwrap());
-                    let flat = DoubleStar::Flat(Flat::new(&mut split(pattern.as_bytes()).unwrap()));
+                    let flat = DoubleStar::Flat(Flat::new(&mut split(pattern.as_bytes()).unwrap(), &[]));
                     for path in paths(&names) {
                         let (left, right) =
                             (components.matches_or_parent(path.as_bytes()), flat.matches_or_parent(path.as_bytes()));

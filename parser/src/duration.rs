@@ -16,7 +16,7 @@ use thiserror::Error;
 
 /// Why a duration is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum DurationError {
+pub enum DurationError {
     /// Not of the syntax above.
     #[error("not a duration")]
     Malformed,
@@ -32,7 +32,7 @@ pub(crate) enum DurationError {
 }
 
 /// Nanoseconds.
-pub(crate) fn parse(text: &str) -> Result<u64, DurationError> {
+pub fn parse(text: &str) -> Result<u64, DurationError> {
     if text.starts_with('-') {
         return Err(DurationError::Negative);
     }

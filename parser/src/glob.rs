@@ -167,14 +167,21 @@ pub fn matches(pattern: &[u8], path: &[u8]) -> Result<bool, BadPattern> {
 
 /// The components of a pattern. A slash in a class separates nothing, and so matches nothing; one behind a backslash separates, as in Go.
 pub(crate) fn split(pattern: &[u8]) -> Result<Vec<Vec<Token>>, BadPattern> {
+    Ok(split_at_slashes(pattern)?.0)
+}
+
+/// The components of a pattern, and of each slash between them whether it stands behind a backslash.
+pub(crate) fn split_at_slashes(pattern: &[u8]) -> Result<(Vec<Vec<Token>>, Vec<bool>), BadPattern> {
     let bad = || BadPattern { pattern: String::from_utf8_lossy(pattern).into_owned() };
     let mut components = vec![Vec::new()];
+    let mut escaped_slashes = Vec::new();
     let mut rest = pattern;
     while let [byte, behind @ ..] = rest {
         rest = behind;
         let token = match byte {
             b'/' => {
                 components.push(Vec::new());
+                escaped_slashes.push(false);
                 continue;
             }
             b'*' => Token::Star,
@@ -184,6 +191,7 @@ pub(crate) fn split(pattern: &[u8]) -> Result<Vec<Vec<Token>>, BadPattern> {
                 rest = behind;
                 if *escaped == b'/' {
                     components.push(Vec::new());
+                    escaped_slashes.push(true);
                     continue;
                 }
                 Token::Byte(*escaped)
@@ -199,7 +207,7 @@ pub(crate) fn split(pattern: &[u8]) -> Result<Vec<Vec<Token>>, BadPattern> {
             component.push(token);
         }
     }
-    Ok(components)
+    Ok((components, escaped_slashes))
 }
 
 /// What follows `[`.

@@ -3,7 +3,7 @@
 //! ```text
 //! opener = [ digits ] "<<" [ "-" ] delimiter      a word of its own; `cat<<EOF` and `<<<word` are none
 //! ```
-//! Any quote or backslash in the delimiter switches expansion of the body off. The shell's own rules apply, so the escape
+//! Any quote in the delimiter switches expansion of the body off; a backslash does not, as it would in a shell. The escape
 //! character is `\` whatever the `escape` directive says.
 
 use crate::ast::Heredoc;
@@ -83,7 +83,7 @@ fn opener(word: &str, range: Range<usize>) -> Option<Opener> {
         return None;
     }
     let file_descriptor = if digits.is_empty() { None } else { Some(digits.parse().ok()?) };
-    Some(Opener { expand: name == delimiter, name, strip_tabs: dash.is_some(), file_descriptor, range })
+    Some(Opener { expand: !delimiter.contains(['\'', '"']), name, strip_tabs: dash.is_some(), file_descriptor, range })
 }
 
 fn prefix(word: &str) -> IResult<&str, (&str, &str, Option<char>)> {
@@ -162,7 +162,7 @@ mod tests {
         check("3<<IN awk", &["3<<IN"]);
         check("<<'EOF'", &["<<EOF raw"]);
         check("<<E\"O\"F", &["<<EOF raw"]);
-        check("<<\\EOF", &["<<EOF raw"]);
+        check("<<\\EOF", &["<<EOF"]);
         check("<<\"E F\"", &["<<E F raw"]);
         check("cat << EOF", &["<<EOF"]);
         check("cat <<- 'EOF'", &["<<-EOF raw"]);

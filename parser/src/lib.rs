@@ -18,6 +18,7 @@
 pub mod ast;
 pub mod check;
 pub mod diagnostic;
+pub mod duration;
 pub mod expand;
 pub mod glob;
 pub mod ignorefile;
@@ -29,7 +30,6 @@ pub mod suggest;
 
 mod directive;
 mod double_star;
-mod duration;
 mod head;
 mod heredoc;
 mod instruction;

@@ -1,7 +1,7 @@
 //! What the parser refuses to swallow, so that no file can take memory or time without bound.
 
 /// The largest Dockerfile or trigger.
-pub(crate) const MAX_FILE_BYTES: usize = 64 << 20;
+pub(crate) const MAX_FILE_BYTES: usize = 32 << 20;
 /// The longest physical line, without its line end.
 pub(crate) const MAX_LINE_BYTES: usize = 65_535;
 /// How deep JSON in an exec form may nest before it counts as no JSON at all.

@@ -190,7 +190,10 @@ fn option(word: &Word, field: &Field, span: Span) -> Result<MountOption, MountMi
     let lower = name.to_ascii_lowercase();
     let Some((_, key)) = KEYS.into_iter().find(|(known, _)| *known == lower) else {
         let (message, hint) = if field.text.is_empty() {
-            ("an option of the mount is empty".to_owned(), Some("remove the comma that is too many".to_owned()))
+            (
+                "an option of the mount is empty".to_owned(),
+                Some("remove the comma, or the blank behind it: all options are one word".to_owned()),
+            )
         } else {
             let near = nearest(name, KEYS.iter().map(|(known, _)| *known));
             (format!("`{name}` is not an option of mounts"), near.map(|near| format!("did you mean `{near}`?")))

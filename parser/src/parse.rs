@@ -64,7 +64,7 @@ pub fn parse_trigger(text: &str) -> ParsedTrigger {
 
 /// The tree, and how many of the errors concern nothing but their own instruction.
 fn read(bytes: &[u8], sink: &mut Sink) -> Option<(Dockerfile, usize)> {
-    if !is_small_enough(bytes, sink) {
+    if !is_small_enough(bytes, sink) || is_utf16(bytes, sink) {
         return None;
     }
     check_line_lengths(bytes, sink);
@@ -75,40 +75,51 @@ fn read(bytes: &[u8], sink: &mut Sink) -> Option<(Dockerfile, usize)> {
     let mut lines = Lines::new(&text, start, directives.escape);
     let mut builder = Builder::default();
     while let Some(line) = lines.next(sink) {
+        if !builder.any && is_yaml(&line, sink) {
+            return None;
+        }
         let before = sink.error_count();
         builder.line(&line, directives.escape, sink);
         let errors = sink.error_count() - before;
-        if errors > 0 && builder.in_stage && stands_alone(line.joined.text()) {
+        if errors > 0 && builder.in_stage && builder.contains(&line) {
             builder.contained += errors;
         }
     }
     let contained = builder.contained;
     report_invalid(&invalid, start, lines.comment_spans(), sink);
-    let (global_args, stages) = builder.finish(text.len(), sink)?;
+    let (global_args, stages) = builder.finish(sink)?;
     Some((Dockerfile { directives, global_args, stages }, contained))
 }
 
-/// Whether no other instruction of the file can be wrong only because this one is missing.
-fn stands_alone(line: &str) -> bool {
-    const ALONE: [&str; 11] = [
-        "ADD",
-        "CMD",
-        "COPY",
-        "ENTRYPOINT",
-        "EXPOSE",
-        "HEALTHCHECK",
-        "LABEL",
-        "RUN",
-        "STOPSIGNAL",
-        "VOLUME",
-        "WORKDIR",
-    ];
+/// Instructions without which no other one is wrong.
+const ALONE: [&str; 14] = [
+    "ADD",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// Without these nobody knows the values of variables, and nothing else is wrong.
+const SETTERS: [&str; 2] = ["ARG", "ENV"];
+
+/// Whether an instruction is, or was meant to be, one of `names`.
+fn is_one_of(line: &str, names: &[&str]) -> bool {
     let keyword = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     if instruction::NAMES.contains(&keyword.as_str()) {
-        return ALONE.contains(&keyword.as_str());
+        return names.contains(&keyword.as_str());
     }
     let mut meant = instruction::NAMES.into_iter().filter(|name| is_near(&keyword, name)).peekable();
-    meant.peek().is_some() && meant.all(|name| ALONE.contains(&name))
+    meant.peek().is_some() && meant.all(|name| names.contains(&name))
 }
 
 fn read_trigger(text: &str, sink: &mut Sink) -> Option<Located> {
@@ -135,7 +146,7 @@ fn read_trigger(text: &str, sink: &mut Sink) -> Option<Located> {
         Statement::Instruction(Instruction::Onbuild(_) | Instruction::Maintainer(_)) | Statement::From(_) => {
             let name = outcome.keyword.text().to_ascii_uppercase();
             let message = format!("{name} cannot be a trigger of ONBUILD");
-            sink.error("InvalidTrigger", outcome.keyword.span(), message, "use another instruction as the trigger");
+            sink.error("InvalidTrigger", outcome.keyword.span(), message, instruction::trigger_hint(&name));
             None
         }
         Statement::Instruction(instruction) => Some(locate(&line, instruction)),
@@ -185,11 +196,13 @@ impl Builder {
         let is_from = outcome.keyword.text().eq_ignore_ascii_case("FROM");
         self.in_stage |= is_from;
         let Outcome { keyword, statement: Some(statement), .. } = outcome else { return };
-        if self.in_stage && sink.error_count() > before && stands_alone(keyword.text()) {
+        if self.in_stage && sink.error_count() > before && is_one_of(keyword.text(), &ALONE) {
             return;
         }
         match statement {
-            Statement::From(from) => self.stages.push(Stage { from, instructions: Vec::new() }),
+            Statement::From(from) => {
+                self.stages.push(Stage { from, instructions: Vec::new(), values_unknown_from: None });
+            }
             Statement::Instruction(Instruction::Arg(arg)) if !self.in_stage => self.global_args.push(arg),
             Statement::Instruction(_) if !self.in_stage => self.orphan(keyword, sink),
             Statement::Instruction(instruction) => {
@@ -198,6 +211,19 @@ impl Builder {
                 }
             }
         }
+    }
+
+    /// Whether a mistake in this line concerns no other, but for values of variables, which are noted as unknown.
+    fn contains(&mut self, line: &LogicalLine) -> bool {
+        let text = line.joined.text();
+        if is_one_of(text, &ALONE) {
+            return true;
+        }
+        // A setter that may have been something else, too, counts as a setter.
+        let either: Vec<&str> = ALONE.into_iter().chain(SETTERS).collect();
+        let Some(stage) = self.stages.last_mut().filter(|_| is_one_of(text, &either)) else { return false };
+        stage.values_unknown_from.get_or_insert(line.span.start);
+        true
     }
 
     fn orphan(&mut self, keyword: Slice<'_>, sink: &mut Sink) {
@@ -214,7 +240,7 @@ impl Builder {
         }
     }
 
-    fn finish(self, end: usize, sink: &mut Sink) -> Option<(Vec<crate::ast::ArgInstruction>, Vec<Stage>)> {
+    fn finish(self, sink: &mut Sink) -> Option<(Vec<crate::ast::ArgInstruction>, Vec<Stage>)> {
         self.linter.finish(sink);
         if !self.any {
             let message = "file with no instructions";
@@ -222,8 +248,9 @@ impl Builder {
             return None;
         }
         if !self.in_stage && !self.orphan_reported && !sink.has_errors() {
+            let place = self.global_args.last().map_or(Span::new(0, 0), |arg| arg.span);
             let message = "there is no build stage: no FROM was found";
-            sink.error("NoBuildStage", Span::new(end, end), message, "add `FROM IMAGE`");
+            sink.error("NoBuildStage", place, message, "add `FROM IMAGE` behind it");
         }
         Some((self.global_args, self.stages))
     }
@@ -236,6 +263,32 @@ fn is_small_enough(bytes: &[u8], sink: &mut Sink) -> bool {
     let message = format!("the Dockerfile has {} bytes, more than {MAX_FILE_BYTES}", bytes.len());
     sink.error("FileTooLarge", Span::new(0, 0), message, "move data out of the Dockerfile and COPY it");
     false
+}
+
+/// What some Windows editors and shells write by default. One report says it all.
+fn is_utf16(bytes: &[u8], sink: &mut Sink) -> bool {
+    let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let found = marked || matches!(bytes, [1..=255, 0, 1..=255, 0, ..] | [0, 1..=255, 0, 1..=255, ..]);
+    if found {
+        let hint = "save the file as UTF-8; PowerShell does with `Out-File -Encoding utf8`";
+        sink.error("InvalidUtf8", Span::new(0, 0), "the file is UTF-16, not UTF-8", hint);
+    }
+    found
+}
+
+/// A compose file or the like: every line of it would be a mistake of its own.
+fn is_yaml(line: &LogicalLine, sink: &mut Sink) -> bool {
+    let first = line.joined.text().split_whitespace().next().unwrap_or_default();
+    let key = first.strip_suffix(':').filter(|key| !key.is_empty());
+    let found = first == "---" || key.is_some_and(|key| !instruction::NAMES.iter().any(|name| is_near(key, name)));
+    if found {
+        let message = format!("this is no Dockerfile: `{first}` looks like the beginning of a YAML file");
+        let hint = "name the Dockerfile with `-f FILE`; bld reads no compose files";
+        let end = first.len().min(line.span.end.saturating_sub(line.span.start) as usize);
+        let start = line.span.start as usize;
+        sink.error("NotADockerfile", Span::new(start, start + end), message, hint);
+    }
+    found
 }
 
 fn check_line_lengths(bytes: &[u8], sink: &mut Sink) {
@@ -302,11 +355,14 @@ mod tests {
         let instructions = |text: &str| parse(text.as_bytes()).sound_part.map(|tree| tree.stages[0].instructions.len());
         assert_eq!(instructions("FROM a\nCOYP a b\nEXPOSE\nRUN x\nEXPOSE abc\n"), Some(2));
         assert_eq!(instructions("FROM a\nHEALTHCHECK --interval=5 CMD x\nRUN x\n"), Some(1));
+        assert_eq!(instructions("FROM a\nENV A\nRUN x\n"), Some(1));
+        assert_eq!(instructions("FROM a\nARG\nCOPY\n"), Some(0));
+        let unknown_from = |text: &str| parse(text.as_bytes()).sound_part.unwrap().stages[0].values_unknown_from;
+        assert_eq!(unknown_from("FROM a\nENV A\nENV B\nRUN x\n"), Some(7));
+        assert_eq!(unknown_from("FROM a\nEXPOSE\n"), None);
         for text in [
             "FROM a\nRUN x\n",
-            "FROM a\nENV A\nRUN x\n",
             "FROM a\nFORM b\nCOPY\n",
-            "FROM a\nARG\nCOPY\n",
             "COPY\nFROM a\n",
             "FROM a\nCOPY\nCOPY <<EOF /x\n",
             "FROM a b\nCOPY\n",

@@ -27,6 +27,24 @@ pub fn nearest_file<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     near.min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
 }
 
+/// What to write if a path of COPY or ADD was most likely meant as a flag.
+pub fn meant_as_flag(path: &str) -> Option<String> {
+    const NAMES: [&str; 9] =
+        ["from", "chown", "chmod", "link", "parents", "exclude", "checksum", "keep-git-dir", "unpack"];
+    const DASHES: [char; 5] = ['-', '\u{2010}', '\u{2012}', '\u{2013}', '\u{2014}'];
+    let bare = path.trim_start_matches(DASHES);
+    let name = bare.split_once('=').map_or(bare, |(name, _)| name);
+    if bare.len() == path.len() || !NAMES.contains(&name) {
+        return None;
+    }
+    let dashes = &path[..path.len() - bare.len()];
+    Some(match dashes {
+        "--" => format!("flags stand before the first path: write `--{bare}` there"),
+        "-" => format!("flags begin with two dashes: write `--{bare}`"),
+        _ => format!("flags begin with two plain dashes, not with `{dashes}`: write `--{bare}`"),
+    })
+}
+
 /// Whether one of two names may well be a slip for the other.
 pub fn is_near(name: &str, candidate: &str) -> bool {
     edits(name, candidate).is_some()
@@ -68,8 +86,23 @@ fn distance(left: &[char], right: &[char]) -> usize {
 mod tests {
     use super::did_you_mean;
     use super::is_near;
+    use super::meant_as_flag;
     use super::nearest;
     use super::nearest_file;
+
+    #[test]
+    fn flags_are_recognised() {
+        for (path, hint) in [
+            ("--chown=1000", "flags stand before the first path: write `--chown=1000` there"),
+            ("-from=build", "flags begin with two dashes: write `--from=build`"),
+            ("\u{2013}link", "flags begin with two plain dashes, not with `\u{2013}`: write `--link`"),
+        ] {
+            assert_eq!(meant_as_flag(path).as_deref(), Some(hint));
+        }
+        for path in ["from=build", "-", "--", "-x", "--lnik", "a--from=b", ""] {
+            assert_eq!(meant_as_flag(path), None, "{path}");
+        }
+    }
 
     #[test]
     fn slips_are_recognised() {

@@ -13,6 +13,8 @@ use bld_parser::ast::Located;
 use bld_parser::ast::RunScript;
 use bld_parser::ast::Text;
 use bld_parser::ast::Word;
+use bld_parser::diagnostic::Severity;
+use bld_parser::source::LineIndex;
 
 /// The whole file.
 pub(crate) fn dockerfile(file: &Dockerfile) -> String {
@@ -44,6 +46,20 @@ pub(crate) fn dockerfile(file: &Dockerfile) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// All that the parser has to say of a text, one line each.
+pub(crate) fn diagnostics(bytes: &[u8]) -> String {
+    let index = LineIndex::new(bytes);
+    let mut text = String::new();
+    for diagnostic in bld_parser::parse(bytes).diagnostics {
+        let (line, column) = index.line_col(diagnostic.span.start);
+        let severity = if diagnostic.severity == Severity::Warning { "warning " } else { "" };
+        let (code, message) = (diagnostic.code, diagnostic.message);
+        let hint = diagnostic.hint.map(|hint| format!(" | {hint}")).unwrap_or_default();
+        text.push_str(&format!("{line}:{column} {severity}{code} {message}{hint}\n"));
+    }
+    text
 }
 
 /// One instruction.

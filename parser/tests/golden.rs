@@ -3,8 +3,6 @@
 //! `UPDATE=1 cargo test -p bld-parser` rewrites what is expected: read the difference before believing it.
 
 use crate::dump;
-use bld_parser::diagnostic::Severity;
-use bld_parser::source::LineIndex;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -14,7 +12,7 @@ fn good_files() {
     check("ok", "ast", |bytes| {
         let parsed = bld_parser::parse(bytes);
         let tree = parsed.dockerfile.as_ref().map_or_else(|| "no syntax tree\n".to_owned(), dump::dockerfile);
-        tree + &diagnostics(bytes)
+        tree + &dump::diagnostics(bytes)
     });
 }
 
@@ -23,21 +21,8 @@ fn bad_files() {
     check("err", "txt", |bytes| {
         let parsed = bld_parser::parse(bytes);
         assert!(parsed.dockerfile.is_none());
-        diagnostics(bytes)
+        dump::diagnostics(bytes)
     });
-}
-
-fn diagnostics(bytes: &[u8]) -> String {
-    let index = LineIndex::new(bytes);
-    let mut text = String::new();
-    for diagnostic in bld_parser::parse(bytes).diagnostics {
-        let (line, column) = index.line_col(diagnostic.span.start);
-        let severity = if diagnostic.severity == Severity::Warning { "warning " } else { "" };
-        let (code, message) = (diagnostic.code, diagnostic.message);
-        let hint = diagnostic.hint.map(|hint| format!(" | {hint}")).unwrap_or_default();
-        text.push_str(&format!("{line}:{column} {severity}{code} {message}{hint}\n"));
-    }
-    text
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one switch that rewrites golden files")]

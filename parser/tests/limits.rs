@@ -22,7 +22,7 @@ fn codes(text: &str) -> Vec<&'static str> {
 
 #[test]
 fn a_huge_file_is_refused() {
-    let text = "#".repeat((64 << 20) + 1);
+    let text = "#".repeat((32 << 20) + 1);
     assert_eq!(codes(&text), ["FileTooLarge"]);
 }
 

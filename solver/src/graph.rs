@@ -1,5 +1,7 @@
 //! The graph of vertices. Acyclic by construction: a vertex can only be added on top of existing ones.
 
+use std::collections::HashMap;
+
 use petgraph::Direction;
 use petgraph::graph::DiGraph;
 use petgraph::graph::NodeIndex;
@@ -116,6 +118,48 @@ impl Graph {
             }
         }
         self.ids().filter(|id| wanted[id.index()]).collect()
+    }
+
+    /// Adds all vertices of another graph. What does the same with the same inputs as one that is here stays the one that is here. Answers
+    /// where each vertex of the other graph is now.
+    pub(crate) fn append(&mut self, other: Graph) -> impl Fn(VertexId) -> VertexId + use<> {
+        let mut places: Vec<VertexId> = Vec::with_capacity(other.len());
+        let place_of = |places: &[VertexId], id: VertexId| places.get(id.index()).copied().unwrap_or(id);
+        let mut known: HashMap<Vec<VertexId>, Vec<VertexId>> = HashMap::new();
+        for id in self.ids() {
+            known.entry(self.inputs(id)).or_default().push(id);
+        }
+        for id in other.ids() {
+            let inputs: Vec<VertexId> = other.inputs(id).into_iter().map(|input| place_of(&places, input)).collect();
+            let vertex = other.vertex(id);
+            let same = known.entry(inputs.clone()).or_default();
+            let twin = same.iter().copied().find(|twin| {
+                let twin = self.vertex(*twin);
+                twin.op == vertex.op && twin.no_cache == vertex.no_cache
+            });
+            let place = match twin {
+                Some(twin) => twin,
+                None => {
+                    let place = self.add(vertex.clone(), inputs);
+                    same.push(place);
+                    place
+                }
+            };
+            if vertex.exported {
+                self.mark_exported(place);
+            }
+            places.push(place);
+        }
+        move |id| place_of(&places, id)
+    }
+
+    /// Puts `text` into the brackets that names of steps begin with: `[linux/arm64 build 2/4] RUN make`.
+    pub(crate) fn prefix_names(&mut self, text: &str) {
+        for vertex in self.inner.node_weights_mut() {
+            if let Some(rest) = vertex.name.strip_prefix('[') {
+                vertex.name = format!("[{text} {rest}");
+            }
+        }
     }
 
     /// Marks a vertex as one whose layer is part of the image asked for.

@@ -269,16 +269,12 @@ fn hash_action(hasher: KeyHasher, action: &FileAction) -> KeyHasher {
             .list("source", sources.iter())
             .list("exclude", exclude.iter())
             .text("parents", flag(*parents));
-            let hasher = owner(destination(hasher, place), by.as_ref());
-            let hasher = match mode {
-                None => hasher.text("mode", "kept"),
-                Some(change) => mode_change(hasher, change),
-            };
+            let hasher = mode_change(owner(destination(hasher, place), by.as_ref()), mode.as_ref());
             hasher.text("unpack", unpack.map_or("archives", flag))
         }
         FileAction::Mkfile(Mkfile { name, destination: place, body, mode, owner: by }) => {
             let hasher = destination(hasher.text("action", "mkfile").text("name", name), place);
-            owner(mode_change(hasher.list("body", std::iter::once(body)), mode), by.as_ref())
+            owner(mode_change(hasher.list("body", std::iter::once(body)), mode.as_ref()), by.as_ref())
         }
         FileAction::Mkdir(Mkdir { path: place, owner: by }) => {
             owner(path(hasher.text("action", "mkdir"), "path", place), by.as_ref())
@@ -297,10 +293,11 @@ fn owner(hasher: KeyHasher, owner: Option<&Owner>) -> KeyHasher {
     }
 }
 
-fn mode_change(hasher: KeyHasher, mode: &ModeChange) -> KeyHasher {
+fn mode_change(hasher: KeyHasher, mode: Option<&ModeChange>) -> KeyHasher {
     match mode {
-        ModeChange::Absolute(bits) => hasher.text("mode", "octal").text("bits", &format!("{bits:04o}")),
-        ModeChange::Symbolic(text) => hasher.text("mode", "symbolic").text("clauses", text),
+        None => hasher.text("mode", "kept"),
+        Some(ModeChange::Absolute(bits)) => hasher.text("mode", "octal").text("bits", &format!("{bits:04o}")),
+        Some(ModeChange::Symbolic(text)) => hasher.text("mode", "symbolic").text("clauses", text),
     }
 }
 

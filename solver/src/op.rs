@@ -323,8 +323,8 @@ pub struct Mkfile {
     pub destination: Destination,
     /// What it holds.
     pub body: Vec<u8>,
-    /// Permissions: 0644 unless `--chmod`.
-    pub mode: ModeChange,
+    /// `--chmod`; else 0644.
+    pub mode: Option<ModeChange>,
     /// `--chown`.
     pub owner: Option<Owner>,
 }

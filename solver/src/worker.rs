@@ -41,7 +41,7 @@ pub trait Worker: Send + Sync {
         selector: &Selector,
         inputs: &[State],
         vertex: VertexId,
-    ) -> impl Future<Output = Result<[u8; 32], Self::Error>> + Send;
+    ) -> impl Future<Output = Result<Selected, Self::Error>> + Send;
 
     /// Finds out what a source on the network ([`Source::is_remote`]) stands for now: a digest of everything about it that
     /// enters the result. Asked once for each such vertex and before anything is looked up; the operation then makes exactly
@@ -57,6 +57,16 @@ pub trait Worker: Send + Sync {
     ) -> impl Future<Output = Result<Record, Self::Error>> + Send;
 }
 
+/// What a selector picks from a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selected {
+    /// A digest of all of it.
+    pub digest: [u8; 32],
+    /// Every pattern matched something. Where one did not the user was told so, and is told again by every build: results made of
+    /// it are not found without looking at it.
+    pub all_matched: bool,
+}
+
 /// Finds base images.
 pub trait SourceResolver: Send + Sync {
     /// What can go wrong.
@@ -68,6 +78,17 @@ pub trait SourceResolver: Send + Sync {
 
     /// Whether a named context of that name was given (it then wins over a stage of that name).
     fn is_named_context(&self, name: &str) -> bool;
+
+    /// Names of all of them, for suggestions.
+    fn named_contexts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The time of a source on the network, in seconds since 1970: of the commit, as the server says, or of the newest entry of
+    /// the archive. `None` if it has none, or if nothing is to be fetched.
+    fn time(&self, _remote: &Remote) -> impl Future<Output = Result<Option<i64>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
 
     /// Whether an error says that nothing of that name exists.
     fn is_missing(&self, _error: &Self::Error) -> bool {

@@ -31,6 +31,7 @@ use bld_solver::worker::Event;
 use bld_solver::worker::Reporter;
 use bld_solver::worker::Resolved;
 use bld_solver::worker::ResolvedImage;
+use bld_solver::worker::Selected;
 use bld_solver::worker::SourceResolver;
 use bld_solver::worker::Worker;
 
@@ -121,8 +122,8 @@ impl Worker for FakeWorker {
         selector: &Selector,
         inputs: &[State],
         _vertex: VertexId,
-    ) -> Result<[u8; 32], FakeError> {
-        match from {
+    ) -> Result<Selected, FakeError> {
+        let digest = match from {
             CopyFrom::Context(_) => {
                 let files = self.context.lock().unwrap();
                 let (any, mut text) = (String::new(), String::new());
@@ -135,13 +136,15 @@ impl Worker for FakeWorker {
                         text.push('\0');
                     }
                 }
-                Ok(*Digest::of(text.as_bytes()).as_bytes())
+                *Digest::of(text.as_bytes()).as_bytes()
             }
             CopyFrom::Input(index) => {
                 let state = inputs[index.0].id;
-                Ok(self.outputs.lock().unwrap().get(&state).copied().unwrap_or(*state.as_bytes()))
+                self.outputs.lock().unwrap().get(&state).copied().unwrap_or(*state.as_bytes())
             }
-        }
+        };
+        let all_matched = !selector.sources.iter().any(|source| source.contains("nothing*"));
+        Ok(Selected { digest, all_matched })
     }
 
     async fn pin(&self, _id: VertexId, source: &Source) -> Result<[u8; 32], FakeError> {
@@ -252,6 +255,18 @@ impl SourceResolver for FakeResolver {
 
     fn is_named_context(&self, name: &str) -> bool {
         self.contexts.contains(name) || self.pinned.contains(name)
+    }
+
+    fn named_contexts(&self) -> Vec<String> {
+        self.contexts.iter().map(ToString::to_string).collect()
+    }
+
+    async fn time(&self, remote: &Remote) -> Result<Option<i64>, FakeError> {
+        let shown = remote.shown();
+        if shown.contains("gone") {
+            return Err(FakeError(format!("`{shown}`: not found")));
+        }
+        Ok((!shown.contains("undated")).then_some(1_400_000_000))
     }
 
     fn is_missing(&self, error: &FakeError) -> bool {

@@ -132,7 +132,7 @@ fn examples() -> Vec<(&'static str, Op, usize)> {
         name: "EOF".to_owned(),
         destination: Destination { path: ImagePath::new("/etc/motd"), is_directory: false },
         body: b"hello\n".to_vec(),
-        mode: ModeChange::Absolute(0o644),
+        mode: Some(ModeChange::Absolute(0o644)),
         owner: None,
     };
     let file = |action| Op::File(FileOp { actions: vec![action] });
@@ -304,9 +304,11 @@ fn action() -> impl Strategy<Value = FileAction> {
         .prop_map(|(from, selector, destination, owner, mode, unpack)| {
             FileAction::Copy(CopyAction { from, selector, destination, owner, mode, unpack })
         });
-    let mkfile = (word(), destination(), word(), mode(), owner()).prop_map(|(name, destination, body, mode, owner)| {
-        FileAction::Mkfile(Mkfile { name, destination, body: body.into_bytes(), mode, owner })
-    });
+    let mkfile = (word(), destination(), word(), prop::option::of(mode()), owner()).prop_map(
+        |(name, destination, body, mode, owner)| {
+            FileAction::Mkfile(Mkfile { name, destination, body: body.into_bytes(), mode, owner })
+        },
+    );
     let mkdir = (path(), owner()).prop_map(|(path, owner)| FileAction::Mkdir(Mkdir { path, owner }));
     prop_oneof![copy, mkfile, mkdir]
 }

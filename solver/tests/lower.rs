@@ -57,10 +57,11 @@ fn check_layers(plan: &Plan) {
     worker.has_everything = true;
     let (reporter, jobs) = (FakeReporter::default(), Jobs::new(None));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let solve = || runtime.block_on(solve(&plan.graph, &[plan.target], &worker, &reporter, &jobs)).unwrap();
-    let made = plan.steps.iter().filter(|step| step.vertex.is_some()).count();
+    let image = &plan.images[0];
+    let solve = || runtime.block_on(solve(&plan.graph, &[image.target], &worker, &reporter, &jobs)).unwrap();
+    let made = image.steps.iter().filter(|step| step.vertex.is_some()).count();
     let cold = solve();
-    assert_eq!(cold[0].state.layers.len(), plan.base_layers.len() + made);
+    assert_eq!(cold[0].state.layers.len(), image.base_layers.len() + made);
     worker.executed();
     if !plan.graph.iter().any(|(_, vertex)| vertex.no_cache) {
         assert_eq!(solve(), cold);
@@ -229,18 +230,19 @@ fn show_plan(text: &str, plan: &Plan, resolver: &FakeResolver) -> String {
         writeln!(out, "    stage {stage:?}{flags}").unwrap();
         show_op(&mut out, op);
     }
-    writeln!(out, "target {}, {}", plan.target.index(), plan.platform).unwrap();
-    for entry in &plan.base_history {
+    let image = &plan.images[0];
+    writeln!(out, "target {}, {}", image.target.index(), image.platform).unwrap();
+    for entry in &image.base_history {
         writeln!(out, "base history {}", serde_json::to_string(entry).unwrap()).unwrap();
     }
-    writeln!(out, "base layers {}", plan.base_layers.len()).unwrap();
-    for step in &plan.steps {
+    writeln!(out, "base layers {}", image.base_layers.len()).unwrap();
+    for step in &image.steps {
         assert_eq!(step.comment, "buildkit.dockerfile.v0");
         let vertex = step.vertex.map_or_else(|| "-".to_owned(), |vertex| vertex.index().to_string());
         writeln!(out, "step {vertex}: {}", step.created_by.replace('\n', "\\n")).unwrap();
     }
-    show_config(&mut out, &plan.config);
-    if let Some(epoch) = plan.source_date_epoch {
+    show_config(&mut out, &image.config);
+    if let Some(epoch) = image.source_date_epoch {
         writeln!(out, "epoch {epoch}").unwrap();
     }
     for warning in &plan.warnings {
@@ -360,7 +362,7 @@ fn show_action(out: &mut String, action: &FileAction) {
             "    mkfile {} to {}{}{}: {:?}",
             file.name,
             place(&file.destination),
-            bits(&file.mode),
+            file.mode.as_ref().map(bits).unwrap_or_default(),
             by(&file.owner),
             String::from_utf8_lossy(&file.body)
         )

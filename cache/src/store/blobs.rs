@@ -219,6 +219,11 @@ impl Ingest {
         self.size
     }
 
+    /// A handle of its own on the bytes that came so far.
+    pub fn reader(&self) -> Result<File, StoreError> {
+        File::open(&self.temporary.path).context("open", &self.temporary.path)
+    }
+
     fn publish(self, check: impl FnOnce(Digest, u64) -> Result<(), StoreError>) -> Result<(Digest, u64), StoreError> {
         let Ingest { store, writer, mut temporary, .. } = self;
         let (digest, size, file) = writer.complete();

@@ -7,6 +7,7 @@
 //! keys         cache key -> result          results: state, layers, created, parts
 //! states       state id -> layers, created  for early cutoff
 //! images       manifest digest -> config digest, size, created
+//! origins      (blob digest, repository) -> where a blob can be had that may not be here
 //! memo         (namespace, key) -> value
 //! ```
 //! Nothing here is the only copy of anything but cache hits: a database that cannot be read is moved to quarantine and begun anew.
@@ -32,7 +33,7 @@ use crate::error::Context as _;
 use crate::error::StoreError;
 use crate::store::file;
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// 16 MB.
 const AUTOMATIC_CHECKPOINT_PAGES: i64 = 4096;
@@ -57,7 +58,8 @@ const SCHEMA: &str = "
     CREATE TABLE states (id BLOB PRIMARY KEY, layers BLOB NOT NULL, seconds INTEGER NOT NULL, nanoseconds INTEGER NOT NULL);
     CREATE TABLE images (manifest BLOB PRIMARY KEY, config BLOB, size INTEGER NOT NULL, created TEXT);
     CREATE TABLE memo (namespace TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;
-    PRAGMA user_version = 1;
+    CREATE TABLE origins (digest BLOB NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (digest, repository)) WITHOUT ROWID;
+    PRAGMA user_version = 2;
 ";
 
 /// The tables, to empty them all.

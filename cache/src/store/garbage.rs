@@ -25,6 +25,7 @@ use crate::store::file;
 use crate::store::images;
 use crate::store::lease::Item;
 use crate::store::objects::Kind;
+use crate::store::origins;
 use crate::store::records::layers_from;
 
 /// Removal from a store.
@@ -263,6 +264,7 @@ fn sweep_rows(connection: &Connection, leased: &[Item], mut blobs: HashSet<[u8; 
         connection.execute("DELETE FROM objects WHERE kind = ?1 AND id = ?2", params![Kind::Blob as i64, id])?;
         connection.execute("DELETE FROM images WHERE manifest = ?1", [id])?;
     }
+    origins::sweep(connection, |digest| blobs.contains(digest))?;
     swept.blobs = blobs;
     Ok(swept)
 }

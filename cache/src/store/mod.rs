@@ -30,6 +30,7 @@ mod lease;
 mod logs;
 mod memo;
 mod objects;
+mod origins;
 mod process;
 mod records;
 mod stat_cache;
@@ -69,6 +70,7 @@ pub use logs::LogReader;
 pub use logs::LogWriter;
 pub use logs::Logs;
 pub use memo::Memo;
+pub use origins::Origins;
 pub use records::Records;
 pub use records::StateRecord;
 pub use stat_cache::StatCache;
@@ -177,6 +179,11 @@ impl Store {
     /// Small values that outlive a build.
     pub fn memo(&self) -> Memo<'_> {
         Memo::new(self)
+    }
+
+    /// Where blobs can be had that may not be here.
+    pub fn origins(&self) -> Origins<'_> {
+        Origins::new(self)
     }
 
     /// The images by name.

@@ -1,108 +1,118 @@
 //! `bld images`: what the local store holds, in docker's columns, newest first.
 
-use bld_cache::Store;
-use bld_executor::image::local;
 use bld_oci::Digest;
-use bld_oci::image::Descriptor;
-use jiff::Timestamp;
 
 use super::Session;
-use super::image_error;
+use super::entries::Entry;
+use super::entries::Filters;
+use super::entries::entries;
 use super::print;
-use crate::args::ImagesArgs;
+use crate::args::images::ImagesArgs;
 use crate::environment;
 use crate::error::CommandError;
+use crate::reference;
+use crate::template::Field;
+use crate::template::Value;
 use crate::ui::human_age;
 use crate::ui::human_size;
+use crate::ui::listing::ListFormat;
 use crate::ui::plain::write_line;
-use crate::ui::table;
+
+const FILTERS: [&str; 6] = ["dangling", "label", "reference", "before", "since", "until"];
+
+/// The fields of a row, and what docker writes above them.
+const HEADINGS: [(&str, &str); 10] = [
+    ("Containers", "CONTAINERS"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
+
+const STANDARD: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
 pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandError> {
+    let format = ListFormat::parse(args.format.as_deref(), if args.digests { WITH_DIGESTS } else { STANDARD })?;
+    let filters = Filters::parse(&args.filters, &FILTERS)?;
+    let wanted = args.name.as_deref().map(|name| Wanted::parse(name)).transpose()?;
     let store = session.open_existing_store()?;
-    let mut rows = Vec::new();
-    for (name, descriptor) in store.images().list()? {
-        if args.name.as_deref().is_none_or(|wanted| matches(name.as_deref(), wanted)) {
-            rows.push(match row(&store, args, name.clone(), &descriptor) {
-                Ok(row) => row,
-                Err(error) => damaged(args, name, &descriptor, &error),
-            });
+    let mut found = filters.apply(&store, entries(&store)?)?;
+    found.retain(|entry| wanted.as_ref().is_none_or(|wanted| wanted.is(entry)));
+    for entry in &found {
+        if let Err(error) = &entry.size {
+            let shown = entry.name.as_deref().map_or_else(|| shown_id(args, entry.id), reference::familiar);
+            write_line(&format!("note: image {shown} cannot be read: {}", error.message()));
         }
     }
-    rows.sort_by(|left, right| (right.0, &left.1).cmp(&(left.0, &right.1)));
-    let cells: Vec<Vec<String>> = rows.into_iter().map(|(_, cells)| cells).collect();
-    if args.quiet {
-        let mut ids: Vec<String> = cells.into_iter().filter_map(|mut cells| cells.pop()).collect();
+    if args.quiet && !matches!(format, ListFormat::Lines(_)) {
+        let mut ids: Vec<String> = found.iter().map(|entry| shown_id(args, entry.id)).collect();
         ids.dedup();
         ids.push(String::new());
         return print(&ids.join("\n"));
     }
-    let header: &[&str] = if args.digests {
-        &["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
-    } else {
-        &["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]
-    };
-    print(&table::render(header, &cells))
+    let rows: Vec<Value> = found.iter().map(|entry| row(args, entry)).collect();
+    print(&format.render(&HEADINGS, &rows)?)
 }
 
-/// When it was made (to sort by), and its cells; with `-q` only the ID.
-fn row(
-    store: &Store,
-    args: &ImagesArgs,
-    name: Option<String>,
-    descriptor: &Descriptor,
-) -> Result<(i64, Vec<String>), CommandError> {
-    let details = store.images().details(descriptor)?;
-    let id = details.config.unwrap_or(descriptor.digest);
-    let created = details.created.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-    let seconds = created.map_or(0, Timestamp::as_second);
-    if args.quiet {
-        return Ok((seconds, vec![shown_id(args, id)]));
-    }
-    let age = if created.is_some() { human_age(environment::now().seconds - seconds) } else { "N/A".to_owned() };
-    let size = local::size(store, descriptor, &environment::host_platform()).map_err(|error| image_error(&error))?;
-    Ok((seconds, cells(args, name, descriptor, [shown_id(args, id), age, human_size(size)])))
-}
-
-/// The row of an image that cannot be read: the others must still be seen, and it must be seen to be removed.
-fn damaged(
-    args: &ImagesArgs,
-    name: Option<String>,
-    descriptor: &Descriptor,
-    error: &CommandError,
-) -> (i64, Vec<String>) {
-    let id = shown_id(args, descriptor.digest);
-    let shown = name.as_deref().map_or_else(|| id.clone(), crate::reference::familiar);
-    write_line(&format!("note: image {shown} cannot be read: {}", error.message()));
-    if args.quiet {
-        return (0, vec![id]);
-    }
-    (0, cells(args, name, descriptor, [id, "N/A".to_owned(), "damaged".to_owned()]))
-}
-
-/// A row: name, tag, the manifest's digest if asked for, and then what is known of the image.
-fn cells(args: &ImagesArgs, name: Option<String>, descriptor: &Descriptor, known: [String; 3]) -> Vec<String> {
-    let (repository, tag) =
-        name.map_or_else(|| ("<none>".to_owned(), "<none>".to_owned()), |name| crate::reference::split(&name));
-    let mut cells = vec![repository, tag];
-    if args.digests {
-        cells.push(descriptor.digest.to_string());
-    }
-    cells.extend(known);
-    cells
+fn row(args: &ImagesArgs, entry: &Entry) -> Value {
+    let none = || "<none>".to_owned();
+    let (repository, tag) = entry.name.as_deref().map_or_else(|| (none(), none()), reference::split);
+    let age = |created: jiff::Timestamp| human_age(environment::now().seconds - created.as_second());
+    let not_known = || "N/A".to_owned();
+    let created_at =
+        entry.created.map_or_else(not_known, |time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string());
+    let values = [
+        not_known(),
+        created_at,
+        entry.created.map_or_else(not_known, age),
+        entry.descriptor.digest.to_string(),
+        shown_id(args, entry.id),
+        repository,
+        not_known(),
+        entry.size.as_ref().map_or_else(|_| "damaged".to_owned(), |size| human_size(*size)),
+        tag,
+        not_known(),
+    ];
+    Value::Struct(HEADINGS.iter().zip(values).map(|((field, _), value)| Field::new(field, value)).collect())
 }
 
 fn shown_id(args: &ImagesArgs, id: Digest) -> String {
     if args.no_trunc { id.to_string() } else { id.hex().chars().take(12).collect() }
 }
 
-/// Whether an image is called `wanted`: a repository, or a repository with a tag.
-fn matches(name: Option<&str>, wanted: &str) -> bool {
-    let Some(name) = name else { return false };
-    let (repository, tag) = crate::reference::split(name);
-    let wanted = match crate::reference::parse(wanted) {
-        Ok(reference) => (crate::reference::split(&reference.to_string()), wanted.contains(':')),
-        Err(_) => return false,
-    };
-    let ((wanted_repository, wanted_tag), by_tag) = wanted;
-    repository == wanted_repository && (!by_tag || tag == wanted_tag)
+/// What NAME stands for.
+enum Wanted {
+    /// A repository, and perhaps a tag.
+    Name(String, Option<String>),
+    /// The same with wildcards.
+    Pattern(Filters),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Wanted, CommandError> {
+        if text.contains(['*', '?', '[']) {
+            return Ok(Wanted::Pattern(Filters::parse(&[format!("reference={text}")], &["reference"])?));
+        }
+        // What is no name names no image.
+        let full = reference::parse(text).map_or_else(|_| text.to_owned(), |reference| reference.to_string());
+        let (repository, tag) = reference::split(&full);
+        Ok(Wanted::Name(repository, text.rsplit('/').next().is_some_and(|last| last.contains(':')).then_some(tag)))
+    }
+
+    fn is(&self, entry: &Entry) -> bool {
+        match self {
+            Wanted::Pattern(filters) => filters.has_name(entry),
+            Wanted::Name(repository, tag) => entry
+                .name
+                .as_deref()
+                .map(reference::split)
+                .is_some_and(|found| found.0 == *repository && tag.as_ref().is_none_or(|tag| found.1 == *tag)),
+        }
+    }
 }

@@ -11,7 +11,7 @@ use bld_executor::image::archive;
 use super::Session;
 use super::image_error;
 use super::print;
-use crate::args::LoadArgs;
+use crate::args::images::LoadArgs;
 use crate::error::CommandError;
 
 pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError> {

@@ -1,15 +1,28 @@
 //! The commands, one file each. [`run`] sets the scene they share: who bld is, and which store it works on.
 
 mod build;
+mod diff;
+mod entries;
 mod history;
+mod image;
+mod image_prune;
 mod images;
 mod import;
+mod index;
 mod inspect;
+mod layers;
 mod load;
+mod login;
 mod outputs;
 mod prune;
+mod pull;
+mod push;
 mod rmi;
+pub(crate) mod run;
+mod save;
+mod shown;
 mod tag;
+mod taken;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -20,6 +33,7 @@ use bld_executor::sandbox::userns;
 
 use crate::args::Cli;
 use crate::args::Command;
+use crate::args::images::ImageCommand;
 use crate::environment;
 use crate::error::CommandError;
 use crate::ui::plain::write_line;
@@ -31,9 +45,19 @@ struct Session {
     /// Nobody chose the store: it may well not be there yet.
     is_default: bool,
     identity: Identity,
+    /// No registry may be asked.
+    offline: bool,
 }
 
 impl Session {
+    /// For commands that make no sense without a network.
+    fn online(&self, command: &str) -> Result<(), CommandError> {
+        match self.offline {
+            true => Err(CommandError::usage(format!("{command} needs a registry, and --offline (or BLD_OFFLINE) forbids to ask one"))),
+            false => Ok(()),
+        }
+    }
+
     fn open_store(&self) -> Result<Store, CommandError> {
         Store::open(&self.root, environment::now).map_err(|error| {
             let error = CommandError::from_error(&error);
@@ -53,6 +77,12 @@ impl Session {
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<(), CommandError> {
+    let runs = matches!(cli.command, Command::Run(_));
+    // The exit codes below are the process's then.
+    act(cli).map_err(|error| if runs { error.with_code(run::FAILED) } else { error })
+}
+
+fn act(cli: Cli) -> Result<(), CommandError> {
     if matches!(cli.command, Command::Version) {
         return print(&format!("bld {}\n", env!("CARGO_PKG_VERSION")));
     }
@@ -72,23 +102,43 @@ pub(crate) fn run(cli: Cli) -> Result<(), CommandError> {
     // Before any thread exists: an ordinary user becomes root of a user namespace, where layers can be written and deleted.
     let entered = userns::enter().map_err(|error| CommandError::from_error(&error))?;
     if let Some(shortfall) = &entered.shortfall
-        && matches!(&cli.command, Command::Build(args) if args.builds())
+        && builds(&cli.command)
     {
         write_line(&format!("note: files can have one owner only: {shortfall}"));
     }
-    let session = Session { root, is_default: given.is_none(), identity: entered.identity };
+    let offline = cli.offline || environment::is_offline();
+    let session = Session { root, is_default: given.is_none(), identity: entered.identity, offline };
     match cli.command {
         Command::Build(args) => build::run(&session, &args),
         Command::Import(args) => import::run(&session, &args),
         Command::Load(args) => load::run(&session, &args),
+        Command::Run(args) => run::run(&session, &args),
         Command::Images(args) => images::run(&session, &args),
         Command::Inspect(args) => inspect::run(&session, &args),
         Command::History(args) => history::run(&session, &args),
         Command::Tag(args) => tag::run(&session, &args),
         Command::Rmi(args) => rmi::run(&session, &args),
         Command::Prune(args) => prune::run(&session, &args),
+        Command::Save(args) => save::run(&session, &args),
+        Command::Pull(args) => pull::run(&session, &args),
+        Command::Push(args) => push::run(&session, &args),
+        Command::Login(args) => login::login(&session, &args),
+        Command::Logout(args) => login::logout(&args),
+        Command::Layers(args) => layers::run(&session, &args),
+        Command::Diff(args) => diff::run(&session, &args),
+        Command::Index(args) => index::run(&session, &args.command),
+        Command::Image(args) => image::run(&session, &args.command),
         // Answered above: it needs no store.
         Command::Version => Ok(()),
+    }
+}
+
+/// Whether a command builds an image.
+fn builds(command: &Command) -> bool {
+    match command {
+        Command::Build(args) => args.builds(),
+        Command::Image(args) => matches!(&args.command, ImageCommand::Build(args) if args.builds()),
+        _ => false,
     }
 }
 

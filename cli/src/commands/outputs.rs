@@ -1,10 +1,15 @@
 //! The values of `--output`: `type=oci,dest=app.tar`, or just a directory.
 
+pub(crate) mod annotation;
+mod attributes;
+
 use std::path::Path;
 use std::path::PathBuf;
 
 use bld_executor::output::Destination;
 
+pub(crate) use self::attributes::Attributes;
+use self::attributes::Fields;
 use crate::error::CommandError;
 
 /// One output of a build.
@@ -12,8 +17,10 @@ use crate::error::CommandError;
 pub(crate) struct Output {
     /// What is written.
     pub(crate) kind: OutputKind,
-    /// Names of the image in an archive, besides `--tag`.
+    /// Names of the image, besides `--tag`.
     pub(crate) names: Vec<String>,
+    /// How it is written.
+    pub(crate) attributes: Attributes,
 }
 
 /// What is written where.
@@ -21,18 +28,32 @@ pub(crate) struct Output {
 pub(crate) enum OutputKind {
     /// An archive: OCI layout and docker archive in one.
     Archive(Destination),
+    /// An OCI layout directory.
+    Layout(PathBuf),
     /// The root file system as one tar.
     RootfsTar(Destination),
     /// The root file system in a directory.
     RootfsDirectory(PathBuf),
     /// The local store.
     Store,
+    /// docker or podman on this machine.
+    Engine {
+        /// Which of docker's contexts.
+        context: Option<String>,
+        /// Whether it is an error if there is none.
+        required: bool,
+    },
 }
 
 impl Output {
+    /// An output without attributes.
+    pub(crate) fn plain(kind: OutputKind) -> Output {
+        Output { kind, names: Vec::new(), attributes: Attributes::default() }
+    }
+
     /// Whether it needs an image, and not only files.
     pub(crate) fn is_image(&self) -> bool {
-        matches!(self.kind, OutputKind::Archive(_) | OutputKind::Store)
+        !matches!(self.kind, OutputKind::RootfsTar(_) | OutputKind::RootfsDirectory(_))
     }
 
     /// Whether it goes to standard output.
@@ -46,9 +67,10 @@ impl Output {
             OutputKind::Archive(Destination::File(path)) | OutputKind::RootfsTar(Destination::File(path)) => {
                 Some((path, true))
             }
-            OutputKind::RootfsDirectory(path) => Some((path, false)),
+            OutputKind::RootfsDirectory(path) | OutputKind::Layout(path) => Some((path, false)),
             OutputKind::Archive(Destination::Stdout)
             | OutputKind::RootfsTar(Destination::Stdout)
+            | OutputKind::Engine { .. }
             | OutputKind::Store => None,
         }
     }
@@ -65,25 +87,13 @@ impl Output {
                 "-" => OutputKind::RootfsTar(Destination::Stdout),
                 directory => OutputKind::RootfsDirectory(directory.into()),
             };
-            return Ok(Output { kind, names: Vec::new() });
+            return Ok(Output::plain(kind));
         }
-        let (mut kind, mut destination, mut names) = (None, None, Vec::new());
-        for field in &fields {
-            let Some((key, value)) = field.split_once('=') else {
-                return Err(refuse(format!("`{field}` is not of the form key=value")));
-            };
-            match key.trim().to_ascii_lowercase().as_str() {
-                "type" => kind = Some(value.to_owned()),
-                "dest" => destination = Some(value.to_owned()),
-                "name" => names.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned)),
-                other => {
-                    return Err(refuse(format!("attribute `{other}` is not supported"))
-                        .hint("the attributes are type, dest and name"));
-                }
-            }
-        }
-        let kind = kind
+        let mut fields = Fields::parse(text, &fields)?;
+        let kind = fields
+            .take("type")
             .ok_or_else(|| refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local or image"))?;
+        let destination = fields.take("dest");
         let wanted = |destination: Option<String>| {
             destination.filter(|path| !path.is_empty()).ok_or_else(|| refuse(format!("type={kind} needs dest=PATH")))
         };
@@ -94,7 +104,21 @@ impl Output {
             })
         };
         let kind = match kind.as_str() {
-            "oci" | "docker" => OutputKind::Archive(file(destination)?),
+            "oci" | "docker" => {
+                let is_tar = fields.truth("tar")?.unwrap_or(true);
+                let context = if kind == "docker" { fields.take("context") } else { None };
+                match (destination, is_tar) {
+                    (None, true) if kind == "docker" => OutputKind::Engine { context, required: true },
+                    _ if context.is_some() => {
+                        return Err(refuse("`context` is docker's own: it takes no dest".to_owned()));
+                    }
+                    (destination, true) => OutputKind::Archive(file(destination)?),
+                    (destination, false) => match wanted(destination)?.as_str() {
+                        "-" => return Err(refuse("a directory cannot go to standard output".to_owned())),
+                        path => OutputKind::Layout(path.into()),
+                    },
+                }
+            }
             "tar" => OutputKind::RootfsTar(file(destination)?),
             "local" => match wanted(destination)?.as_str() {
                 "-" => return Err(refuse("a directory cannot go to standard output".to_owned()).hint("write type=tar")),
@@ -109,10 +133,14 @@ impl Output {
                     .hint("the types are oci, docker, tar, local and image"));
             }
         };
+        let names = fields.take("name").unwrap_or_default();
+        let names: Vec<String> = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         if !names.is_empty() && matches!(kind, OutputKind::RootfsTar(_) | OutputKind::RootfsDirectory(_)) {
             return Err(refuse("a root file system has no name".to_owned()));
         }
-        Ok(Output { kind, names })
+        let attributes = Attributes::take(&mut fields, &kind)?;
+        fields.nothing_left()?;
+        Ok(Output { kind, names, attributes })
     }
 
     /// The same with paths seen from where `absolute` stands.
@@ -128,16 +156,17 @@ impl Output {
         };
         let kind = match self.kind {
             OutputKind::Archive(destination) => OutputKind::Archive(file(destination)?),
+            OutputKind::Layout(path) => OutputKind::Layout(absolute(&path)?),
             OutputKind::RootfsTar(destination) => OutputKind::RootfsTar(file(destination)?),
             OutputKind::RootfsDirectory(path) => OutputKind::RootfsDirectory(absolute(&path)?),
-            OutputKind::Store => OutputKind::Store,
+            kind @ (OutputKind::Store | OutputKind::Engine { .. }) => kind,
         };
         Ok(Output { kind, ..self })
     }
 }
 
 /// Finds what would keep the results from being written before anything runs. Paths are absolute.
-pub(crate) fn check(outputs: &[Output], iidfile: Option<&Path>, terminal: bool) -> Result<(), CommandError> {
+pub(crate) fn check(outputs: &[Output], files: &[&Path], terminal: bool) -> Result<(), CommandError> {
     if terminal && outputs.iter().any(Output::is_stdout) {
         return Err(CommandError::usage("`dest=-` is a terminal: redirect it or name a file"));
     }
@@ -145,7 +174,7 @@ pub(crate) fn check(outputs: &[Output], iidfile: Option<&Path>, terminal: bool) 
         return Err(CommandError::usage("only one output can go to standard output"));
     }
     let mut taken: Vec<&Path> = Vec::new();
-    for (path, is_file) in outputs.iter().filter_map(Output::path).chain(iidfile.map(|path| (path, true))) {
+    for (path, is_file) in outputs.iter().filter_map(Output::path).chain(files.iter().map(|path| (*path, true))) {
         let shown = path.display();
         if taken.contains(&path) {
             return Err(CommandError::usage(format!("two outputs go to {shown}")));
@@ -210,6 +239,9 @@ mod tests {
             ("out", OutputKind::RootfsDirectory("out".into()), vec![]),
             ("-", OutputKind::RootfsTar(Destination::Stdout), vec![]),
             ("type=image,name=x", OutputKind::Store, vec!["x"]),
+            ("type=oci,dest=d,tar=false", OutputKind::Layout("d".into()), vec![]),
+            ("type=docker", OutputKind::Engine { context: None, required: true }, vec![]),
+            ("type=docker,context=x", OutputKind::Engine { context: Some("x".to_owned()), required: true }, vec![]),
         ] {
             let output = Output::parse(text).unwrap();
             assert_eq!(output.kind, kind, "{text}");
@@ -226,6 +258,13 @@ mod tests {
             "type=oci,dest=\"x",
             "type=image,dest=x",
             "type=tar,dest=x,name=y",
+            "type=oci,dest=-,tar=false",
+            "type=oci,dest=x,tar=maybe",
+            "type=oci,dest=x,dest=y",
+            "type=docker,dest=x,context=y",
+            "type=local,dest=x,compression=gzip",
+            "type=tar,dest=x,mode=delete",
+            "type=image,tar=false",
         ] {
             assert!(Output::parse(text).is_err(), "{text}");
         }

@@ -4,7 +4,7 @@ use bld_executor::image::local;
 
 use super::Session;
 use super::print;
-use crate::args::PruneArgs;
+use crate::args::images::PruneArgs;
 use crate::environment;
 use crate::error::CommandError;
 use crate::ui::human_size;

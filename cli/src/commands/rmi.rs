@@ -3,12 +3,12 @@
 use bld_cache::Store;
 use bld_executor::image::ImagesError;
 use bld_executor::image::local;
-use bld_oci::image::Descriptor;
 
 use super::Session;
 use super::image_error;
 use super::print;
-use crate::args::RmiArgs;
+use super::shown::names as names_of;
+use crate::args::images::RmiArgs;
 use crate::error::CommandError;
 use crate::ui::human_size;
 use crate::ui::plain::write_line;
@@ -26,7 +26,8 @@ pub(super) fn run(session: &Session, args: &RmiArgs) -> Result<(), CommandError>
             Err(error) => failures.push(error),
         }
     }
-    let freed = store.garbage().remove_unreferenced()?;
+    let freed =
+        if args.no_prune { bld_cache::store::Freed::default() } else { store.garbage().remove_unreferenced()? };
     if removed && freed.bytes > 0 {
         write_line(&format!("Freed {}", human_size(freed.bytes)));
     }
@@ -58,6 +59,9 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<String, CommandError
     let descriptor = match local::locate(store, text) {
         Ok((descriptor, _)) => descriptor,
         Err(ImagesError::NotFound { similar, .. }) => {
+            if force {
+                return Ok(String::new());
+            }
             let hint = similar.map(|similar| format!("did you mean `{similar}`?"));
             return Err(CommandError::failed(format!("no such image: `{text}`"))
                 .hint(hint.unwrap_or_else(|| "`bld images` lists what there is".to_owned())));
@@ -78,9 +82,4 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<String, CommandError
     store.images().remove_untagged(&descriptor.digest)?;
     out.push_str(&format!("Deleted: {}\n", descriptor.digest));
     Ok(out)
-}
-
-fn names_of(store: &Store, descriptor: &Descriptor) -> Result<Vec<String>, CommandError> {
-    let all = store.images().list()?;
-    Ok(all.into_iter().filter(|(_, other)| other.digest == descriptor.digest).filter_map(|(name, _)| name).collect())
 }

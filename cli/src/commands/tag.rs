@@ -4,7 +4,7 @@ use bld_executor::image::local;
 
 use super::Session;
 use super::image_error;
-use crate::args::TagArgs;
+use crate::args::images::TagArgs;
 use crate::error::CommandError;
 
 pub(super) fn run(session: &Session, args: &TagArgs) -> Result<(), CommandError> {

@@ -1,6 +1,7 @@
 //! What the user sees on stderr.
 
 pub(crate) mod excerpt;
+pub(crate) mod listing;
 pub(crate) mod plain;
 pub(crate) mod table;
 
@@ -53,7 +54,7 @@ pub(crate) fn sanitize(text: &str) -> String {
     out
 }
 
-/// Bytes as docker prints them: decimal units, up to four significant digits.
+/// Bytes as docker prints them: decimal units, up to three significant digits.
 pub(crate) fn human_size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
@@ -70,6 +71,7 @@ pub(crate) fn human_size(bytes: u64) -> String {
     } else {
         format!("{value:.2}")
     };
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])
 }
 
@@ -116,7 +118,9 @@ mod tests {
         for (bytes, text) in [
             (0, "0B"),
             (999, "999B"),
-            (1000, "1.00kB"),
+            (1000, "1kB"),
+            (1_500_000, "1.5MB"),
+            (10_040, "10kB"),
             (12_345, "12.3kB"),
             (123_456_789, "123MB"),
             (2_370_000, "2.37MB"),

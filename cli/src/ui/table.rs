@@ -1,9 +1,14 @@
 //! Column output, like docker's: left-aligned, three blanks apart.
 
-/// Renders rows under a header; the last column is not padded.
-pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
-    let header: Vec<String> = header.iter().map(|title| (*title).to_owned()).collect();
-    columns(&std::iter::once(&header).chain(rows).cloned().collect::<Vec<_>>(), 3)
+/// Renders rows as docker does: no column but the last is narrower than ten characters.
+pub(crate) fn docker(rows: &[Vec<String>]) -> String {
+    const NARROWEST: usize = 7;
+    let wide = |row: &Vec<String>| -> Vec<String> {
+        let last = row.len().saturating_sub(1);
+        let cell = |(at, cell): (usize, &String)| if at == last { cell.clone() } else { format!("{cell:NARROWEST$}") };
+        row.iter().enumerate().map(cell).collect()
+    };
+    columns(&rows.iter().map(wide).collect::<Vec<_>>(), 3)
 }
 
 /// Renders rows with `blanks` blanks between the columns; no line ends in blanks.
@@ -34,7 +39,9 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
-        assert_eq!(render(&["X", "YY"], &rows), "X     YY\na     bb\nccc   d\n");
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = vec![row(["TAG", "IMAGE ID", "X"]), row(["1", "2a18fae464ac", ""])];
+        assert_eq!(columns(&rows, 3), "TAG   IMAGE ID       X\n1     2a18fae464ac\n");
+        assert_eq!(docker(&rows), "TAG       IMAGE ID       X\n1         2a18fae464ac\n");
     }
 }

@@ -107,6 +107,11 @@ fn warnings_of_a_build() {
         ("FROM scratch\nCMD ['a']\n", "JsonLookingShellForm", &[]),
         ("FROM scratch\nWORKDIR /a # b\n", "TrailingComment", &[]),
         ("FROM scratch\nCOPY *.nothing /\n", "EmptyWildcard", &[]),
+        (
+            "FROM scratch AS a\nWORKDIR /d\nFROM scratch\nCOPY --from=a /d/*.nothing /\nWORKDIR /e\nCOPY --from=a /d /d\n",
+            "EmptyWildcard",
+            &[],
+        ),
         ("ARG A\nFROM scratch\nWORKDIR /a\n", "UnusedBuildArg", &["--build-arg=B=1"]),
     ];
     for (text, rule, arguments) in traps {

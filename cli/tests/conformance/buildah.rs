@@ -17,8 +17,9 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use super::Case;
-use super::Image;
+use super::case;
+use super::case::Case;
+use super::image::Image;
 use crate::support;
 use crate::support::Base;
 
@@ -76,14 +77,15 @@ impl Buildah {
         let layout = self.cache.join(format!("{}-{:016x}", case.name, self.key(case)));
         if !layout.join("index.json").exists() {
             self.forget(case);
-            self.pull(&case.bases());
+            self.pull(&case::bases(&case.name));
             let partial = self.storage.path().join(format!("layout-{}", case.name));
             let tag = format!("localhost/{}:latest", case.name);
             let mut command = self.bud();
+            command.current_dir(case.work.path()).envs(case.environment.iter().cloned());
             command.args(["-t", &tag]).arg("-f").arg(case.buildah_dockerfile().0);
-            support::run(command.args(&case.arguments).arg(case.context())).succeeded();
+            support::run(command.args(case.buildah_arguments()).arg(case.context())).succeeded();
             let target = format!("oci:{}:latest", partial.display());
-            support::run(self.command().args(["push", "-q", "--format", "docker", &tag, &target])).succeeded();
+            support::run(self.command().args(["push", "-q", "-D", "--format", "docker", &tag, &target])).succeeded();
             std::fs::rename(&partial, &layout).unwrap();
         }
         Image::read(&layout)
@@ -160,7 +162,7 @@ impl Buildah {
         self.version.hash(&mut hasher);
         // A capability can only be put on a file by root, so the contexts differ.
         std::fs::metadata(case.work.path()).unwrap().uid().hash(&mut hasher);
-        for base in case.bases() {
+        for base in case::bases(&case.name) {
             modified(&self.base(base)).hash(&mut hasher);
         }
         hash_tree(&case.source, &mut hasher);
@@ -191,7 +193,11 @@ fn hash_tree(directory: &Path, hasher: &mut DefaultHasher) {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths {
-        path.file_name().unwrap().hash(hasher);
+        let name = path.file_name().unwrap();
+        if name.to_string_lossy().starts_with("expect.") {
+            continue;
+        }
+        name.hash(hasher);
         let metadata = std::fs::symlink_metadata(&path).unwrap();
         metadata.mode().hash(hasher);
         if metadata.is_dir() {

@@ -122,7 +122,7 @@ fn insert(config: &mut BTreeMap<String, Value>, field: &str, value: Value) {
 }
 
 /// Gives `use_content` the tar archive in `path`, whatever it is compressed with.
-fn read_layer(path: &Path, use_content: impl FnOnce(&mut dyn Read)) {
+pub(super) fn read_layer(path: &Path, use_content: impl FnOnce(&mut dyn Read)) {
     let mut magic = [0; 4];
     let read = File::open(path).unwrap().read(&mut magic).unwrap();
     let program = match &magic[..read] {

@@ -127,6 +127,30 @@ fn insecure_steps_need_permission_and_then_may_everything() {
     assert!(run.stderr.contains("--allow security.insecure"), "{}", run.failure());
     fails(lines, &["--allow", "network.host"], "is not allowed");
     builds(lines, &["--allow", "security.insecure"]);
+    // The devices that this machine has, with their numbers.
+    let nodes = ["kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control", "loop0", "loop1"];
+    let mut there = 0;
+    let mut tests = String::new();
+    for name in nodes {
+        use std::os::unix::fs::FileTypeExt as _;
+        use std::os::unix::fs::MetadataExt as _;
+        let host = std::fs::metadata(format!("/dev/{name}")).ok();
+        match host.filter(|host| host.file_type().is_char_device() || host.file_type().is_block_device()) {
+            Some(host) => {
+                let (major, minor) = (rustix::fs::major(host.rdev()), rustix::fs::minor(host.rdev()));
+                let kind = if host.file_type().is_block_device() { 'b' } else { 'c' };
+                tests += &format!(
+                    " && [ -{kind} /dev/{name} ] && [ \"$(stat -c %t:%T:%a /dev/{name})\" = {major:x}:{minor:x}:{:o} ]",
+                    host.mode() & 0o777
+                );
+                there += 1;
+            }
+            None => tests += &format!(" && [ ! -e /dev/{name} ]"),
+        }
+    }
+    assert!(there > 0, "this machine has none of them");
+    builds(&format!("RUN --security=insecure true{tests}"), &["--allow", "security.insecure"]);
+    builds("RUN [ ! -e /dev/kmsg ] && [ ! -e /dev/fuse ] && [ ! -e /dev/loop0 ] && [ ! -e /dev/net ]", &[]);
     // What is allowed is not what every step gets.
     builds(
         "RUN [ \"$(grep Seccomp: /proc/self/status | tr -dc 0-9)\" = 2 ] && ! mount -t tmpfs none /tmp 2>/dev/null",
@@ -136,6 +160,10 @@ fn insecure_steps_need_permission_and_then_may_everything() {
         fails(&format!("RUN --security={mode} true"), &["--allow", "security.insecure"], "is not a security mode");
     }
     fails("RUN true", &["--allow", "security.insecur"], "did you mean `security.insecure`?");
+    for device in ["device", "device=vendor.com/gpu=0"] {
+        fails("RUN true", &["--allow", device], "RUN steps cannot be given devices");
+    }
+    fails("RUN --device=vendor.com/gpu true", &[], "`RUN --device` is not supported");
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl Podman {
         support::run(self.command().args(flags).args(limits).arg(image).args(arguments)).succeeded().stdout
     }
 
-    fn command(&self) -> Command {
+    /// podman with this storage, without arguments.
+    pub(crate) fn command(&self) -> Command {
         let path = |name: &str| self.path().join(name);
         let mut command = Command::new("podman");
         command.arg("--root").arg(path("root")).arg("--runroot").arg(path("run")).arg("--tmpdir").arg(path("tmp"));

@@ -4,10 +4,12 @@
 //! user.rs        the users
 //! many.rs        subordinate ids: the same images as root's
 //! single.rs      one id: owners are noted, not applied
+//! running.rs     `bld run`
 //! walls.rs       what a step must not see or do, what a context must not reach
 //! ```
 
 mod many;
+mod running;
 mod single;
 mod user;
 mod walls;

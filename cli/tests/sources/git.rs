@@ -52,6 +52,35 @@ fn every_spelling_of_a_reference() {
 }
 
 #[test]
+fn a_commit_may_be_abbreviated() {
+    let scene = Scene::new();
+    let repository = Repository::create(scene.path("git/x.git"));
+    let one = repository.commit(&[("f", "one")]);
+    let two = repository.commit(&[("f", "two")]);
+    let tip = repository.commit(&[("f", "three")]);
+    // A name comes before a commit that begins so.
+    repository.git(&["branch", &one[..9], &two]);
+    repository.git(&["tag", "-a", "-m", "tag", "v3", &tip]);
+    let daemon = Daemon::start(&scene.path("git"));
+    let url = daemon.url("x.git");
+    let upper = two[..12].to_uppercase();
+    for (reference, content) in
+        [(&tip[..7], "three"), (&one[..7], "one"), (&two[..39], "two"), (&upper, "two"), (&one[..9], "two")]
+    {
+        scene.build(&format!("FROM scratch\nADD {url}#{reference} /x\n")).succeeded();
+        assert_eq!(scene.read("x/f"), content, "{reference}");
+        // Once more in a store that has nothing of it.
+        let fresh = Scene::new();
+        fresh.build(&format!("FROM scratch\nADD {url}#{reference} /x\n")).succeeded();
+        assert_eq!(fresh.read("x/f"), content, "{reference}");
+    }
+    for reference in ["0000000", &tip[..6]] {
+        let failed = scene.build(&format!("FROM scratch\nADD {url}#{reference} /x\n"));
+        assert!(failed.code == Some(1) && failed.stderr.contains("no reference"), "{}", failed.failure());
+    }
+}
+
+#[test]
 fn a_commit_is_known_again_until_the_branch_moves() {
     let scene = Scene::new();
     let repository = Repository::create(scene.path("git/x.git"));

@@ -1,12 +1,15 @@
 //! ADD of URLs.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+use std::process::Stdio;
 use std::time::Duration;
 
 use super::Scene;
 use super::server::Page;
 use super::server::Server;
 use super::tar;
+use crate::support::host::eventually;
 use crate::support::progress::Progress;
 use crate::support::run;
 
@@ -132,6 +135,121 @@ fn what_breaks_is_tried_again_and_then_given_up() {
         (scene.read("busy"), scene.read("drip"), scene.read("unsized")),
         ("at last".into(), "slow but sure".into(), "no length".into())
     );
+}
+
+#[test]
+fn a_download_that_is_cut_goes_on_where_it_was() {
+    let (scene, server) = (Scene::new(), Server::start());
+    let body: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+    let page = |cuts: &[usize]| Page { cuts: cuts.iter().copied().collect(), ..Page::new(body.as_str()) };
+    let cuts = [100_000, 1, 200_000, 3, 50_000];
+    server.page("/etag", page(&cuts).with("ETag", "\"1\""));
+    server.page("/date", page(&cuts).with("Last-Modified", DATE));
+    for path in ["/etag", "/date"] {
+        scene.build(&format!("FROM scratch\nADD {} /x\n", server.url(path))).succeeded();
+        assert_eq!(scene.read("x"), body);
+        let asked = server.asked();
+        assert_eq!(asked.iter().map(|asked| asked.status).collect::<Vec<_>>(), [200, 206, 206, 206, 206, 206]);
+        let ranges: Vec<_> = asked.iter().filter_map(|asked| asked.headers.get("range")).collect();
+        assert_eq!(ranges, ["bytes=100000-", "bytes=100001-", "bytes=300001-", "bytes=300004-", "bytes=350004-"]);
+    }
+}
+
+#[test]
+fn a_download_that_cannot_go_on_begins_again() {
+    let (scene, server) = (Scene::new(), Server::start());
+    let cut = |cuts: &[usize]| Page { cuts: cuts.iter().copied().collect(), ..Page::new("a body in two parts") };
+    server.page("/weak", cut(&[5]).with("ETag", "W/\"1\""));
+    server.page("/nothing", cut(&[5]));
+    server.page("/whole", Page { no_ranges: true, ..cut(&[5]).with("ETag", "\"1\"") });
+    server.page("/wrong", Page { wrong_range: true, ..cut(&[5]).with("ETag", "\"1\"") });
+    for (path, statuses) in
+        [("/weak", &[200, 200][..]), ("/nothing", &[200, 200]), ("/whole", &[200, 200]), ("/wrong", &[200, 206, 200])]
+    {
+        scene.build(&format!("FROM scratch\nADD {} /x\n", server.url(path))).succeeded();
+        assert_eq!((scene.read("x").as_str(), server.statuses().as_slice()), ("a body in two parts", statuses));
+    }
+    // The file becomes another one between two tries: what came of the first is of no use.
+    server.page("/changes", cut(&[5, 5, 5, 5]).with("ETag", "\"1\""));
+    let (changing, url) = (server.clone(), server.url("/changes"));
+    let changer = std::thread::spawn(move || {
+        while changing.count("/changes") < 2 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        changing.page("/changes", Page::new("something else").with("ETag", "\"2\""));
+    });
+    scene.build(&format!("FROM scratch\nADD {url} /x\n")).succeeded();
+    changer.join().unwrap();
+    assert_eq!(scene.read("x"), "something else");
+    // A checksum is of the whole, however many parts it came in.
+    server.page("/sum", Page { cuts: [2, 2].into(), ..Page::new("hello\n") }.with("ETag", "\"1\""));
+    scene.build(&format!("FROM scratch\nADD --checksum={HELLO} {} /x\n", server.url("/sum"))).succeeded();
+    // It is not tried for ever.
+    server.page("/drops", Page { cuts: vec![0; 100].into(), ..Page::new("never") }.with("ETag", "\"1\""));
+    server.asked();
+    let failed = scene.build(&format!("FROM scratch\nADD {} /x\n", server.url("/drops")));
+    assert_eq!((failed.code, server.statuses().as_slice()), (Some(1), &[200, 200, 200][..]), "{}", failed.failure());
+}
+
+#[test]
+fn a_server_says_when_to_come_back() {
+    let (scene, server) = (Scene::new(), Server::start());
+    server.page("/soon", Page { failures: 1, ..Page::new("soon") }.with("Retry-After", "1"));
+    server.page("/later", Page { failures: 1, ..Page::new("later") }.with("Retry-After", "3600"));
+    let start = std::time::Instant::now();
+    scene.build(&format!("FROM scratch\nADD {} /x\n", server.url("/soon"))).succeeded();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    server.asked();
+    let failed = scene.build(&format!("FROM scratch\nADD {} /x\n", server.url("/later")));
+    assert_eq!((failed.code, server.statuses().as_slice()), (Some(1), &[503][..]), "{}", failed.failure());
+}
+
+#[test]
+fn https_needs_a_certificate_that_is_believed() {
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path("site")).unwrap();
+    scene.write("site/a.txt", "by https");
+    let site = scene.path("site");
+    let openssl = |arguments: &str| {
+        run(Command::new("openssl").args(arguments.split(' ')).current_dir(&site)).succeeded();
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    openssl(&format!("req -x509 {key} -subj /CN=test-ca -keyout ca.key -out ca.pem"));
+    openssl(&format!("req {key} -subj /CN=localhost -keyout site.key -out site.csr"));
+    scene.write("site/names", "subjectAltName=DNS:localhost,IP:127.0.0.1\n");
+    openssl("x509 -req -in site.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out site.pem");
+    let port = super::repository::free_port();
+    let accept = format!("127.0.0.1:{port}");
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-WWW", "-cert", "site.pem", "-key", "site.key", "-accept", &accept])
+        .current_dir(&site)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(eventually(Duration::from_secs(20), || std::net::TcpStream::connect(&accept).is_ok()));
+    scene.write("context/Dockerfile", format!("FROM scratch\nADD https://{accept}/a.txt /\n"));
+    let build = |bundle: Option<&str>| {
+        let mut command = scene.command();
+        command.arg(scene.context());
+        if let Some(bundle) = bundle {
+            command.env("SSL_CERT_FILE", site.join(bundle));
+        }
+        run(&mut command)
+    };
+    // Its maker is unknown; then known; then the certificate is for another name.
+    let unknown = build(None);
+    assert_eq!(unknown.code, Some(1), "{}", unknown.failure());
+    assert!(unknown.stderr.contains("certificate") || unknown.stderr.contains("issuer"), "{}", unknown.failure());
+    assert!(unknown.stderr.contains("SSL_CERT_FILE"), "{}", unknown.failure());
+    build(Some("ca.pem")).succeeded();
+    assert_eq!(scene.read("a.txt"), "by https");
+    scene.write("context/Dockerfile", format!("FROM scratch\nADD https://127.0.0.2:{port}/a.txt /\n"));
+    let elsewhere = build(Some("ca.pem"));
+    assert_eq!(elsewhere.code, Some(1), "{}", elsewhere.failure());
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What comes over the network, from servers that run here: ADD of URLs and repositories, and every kind of build context.
 
 mod contexts;
+mod epoch;
 mod git;
 mod hostile;
 mod http;

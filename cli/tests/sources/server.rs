@@ -1,6 +1,7 @@
 //! A small HTTP server with every vice a test asks for. It remembers what it was asked.
 
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::io::BufRead as _;
 use std::io::BufReader;
 use std::io::Read as _;
@@ -30,6 +31,12 @@ pub(super) struct Page {
     pub(super) forgetful: bool,
     /// No Content-Length: the body ends with the connection.
     pub(super) unsized_body: bool,
+    /// How many bytes each answer has before the connection is cut; the answers after those are whole.
+    pub(super) cuts: VecDeque<usize>,
+    /// Ranges are not for this server: it always sends all of it.
+    pub(super) no_ranges: bool,
+    /// Answers 206 with another range than was asked for.
+    pub(super) wrong_range: bool,
 }
 
 impl Page {
@@ -100,6 +107,11 @@ impl Server {
         std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
+    /// How often a path was asked for since then.
+    pub(super) fn count(&self, path: &str) -> usize {
+        self.state.lock().unwrap().asked.iter().filter(|asked| asked.target == path).count()
+    }
+
     /// Statuses given since the last call.
     pub(super) fn statuses(&self) -> Vec<u16> {
         self.asked().iter().map(|asked| asked.status).collect()
@@ -125,6 +137,7 @@ impl Server {
             let page = state.pages.get_mut(path).map(|page| {
                 let now = page.clone();
                 page.failures = page.failures.saturating_sub(1);
+                page.cuts.pop_front();
                 now
             });
             page.unwrap_or_else(|| Page { status: Some(404), ..Page::default() })
@@ -141,12 +154,23 @@ impl Server {
             None if unchanged && !page.forgetful => 304,
             None => 200,
         };
+        let fits = [etag, date].into_iter().flatten().any(|said| headers.get("if-range").is_some_and(|it| it == said));
+        let range = headers.get("range").filter(|_| fits && status == 200 && !page.no_ranges);
+        let from = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+        let status = if from.is_some() { 206 } else { status };
         self.state.lock().unwrap().asked.push(Asked { target, headers, status });
-        let body = if status == 200 { page.body.as_slice() } else { b"" };
+        let whole = if matches!(status, 200 | 206) { page.body.as_slice() } else { b"" };
+        let from = from.unwrap_or(0);
+        let body = &whole[from.min(whole.len())..];
         let mut head = format!("HTTP/1.1 {status} Status\r\nConnection: close\r\n");
         if !page.unsized_body && status != 304 {
             head += &format!("Content-Length: {}\r\n", body.len() + page.missing);
         }
+        if status == 206 {
+            let shown = if page.wrong_range { from + 1 } else { from };
+            head += &format!("Content-Range: bytes {shown}-{}/{}\r\n", whole.len() - 1, whole.len());
+        }
+        let body = &body[..page.cuts.front().map_or(body.len(), |cut| body.len().min(*cut))];
         for (name, value) in &page.headers {
             head += &format!("{name}: {value}\r\n");
         }

@@ -11,6 +11,8 @@ pub(crate) struct Layout {
     directory: PathBuf,
     /// The config as it is in the image, with `config`, `history` and `rootfs` in it.
     pub(crate) document: Value,
+    /// The text that [`Layout::document`] was read from: what it does not tell is the order of the fields.
+    pub(crate) text: String,
     layers: Vec<Value>,
 }
 
@@ -23,11 +25,13 @@ impl Layout {
         if manifest["manifests"].is_array() {
             manifest = json(&blob(directory, &manifest["manifests"][0]));
         }
-        let document = json(&blob(directory, &manifest["config"]));
+        let config = blob(directory, &manifest["config"]);
+        let document = json(&config);
+        let text = std::fs::read_to_string(&config).unwrap();
         let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
         let diff_ids = document["rootfs"]["diff_ids"].as_array().map_or(0, Vec::len);
         assert_eq!(diff_ids, layers.len(), "{}: layers and diff ids must be as many", directory.display());
-        Self { directory: directory.to_owned(), document, layers }
+        Self { directory: directory.to_owned(), document, text, layers }
     }
 
     /// Unpacks the archive `file` (`-o type=oci`) to `directory` and reads it.

@@ -73,7 +73,8 @@ pub(super) fn plan<'a>(
     directory: BorrowedFd<'a>,
     options: &'a ApplyOptions,
 ) -> Result<Plan<'a>, CopyError> {
-    let mut planner = Planner { plan: Plan::new(lower), directory, options };
+    let several = operation.actions.len() > 1;
+    let mut planner = Planner { plan: Plan::new(lower), directory, options, several };
     for (index, action) in operation.actions.iter().enumerate() {
         match action {
             FileAction::Copy(copy) => {
@@ -91,6 +92,8 @@ struct Planner<'a> {
     plan: Plan<'a>,
     directory: BorrowedFd<'a>,
     options: &'a ApplyOptions,
+    /// More than one action brings files to the same destination.
+    several: bool,
 }
 
 /// What a copy does to the metadata of what it copies.
@@ -120,7 +123,7 @@ impl<'a> Planner<'a> {
         let made_up = self.made_up(&changes);
         for pick in &selection.picks {
             if matches!(pick.node.kind, ViewKind::File { .. }) && action.unpack != Some(false) {
-                let target = Unpacking { destination: &action.destination, owner: changes.owner, made_up: &made_up };
+                let target = Unpacking { destination: &action.destination, owner: changes.owner };
                 if self.unpack(pick, source, &target)? {
                     continue;
                 }
@@ -128,7 +131,12 @@ impl<'a> Planner<'a> {
             if pick.is_directory() {
                 self.copy_directory(pick, source, &action.destination, &changes, &made_up)?;
             } else {
-                let path = self.file_destination(pick, &action.destination, &made_up, selection.picks.len() > 1)?;
+                let path = self.file_destination(
+                    pick,
+                    &action.destination,
+                    &made_up,
+                    selection.picks.len() > 1 || self.several,
+                )?;
                 self.place(pick, source, path, &changes)?;
             }
         }
@@ -264,18 +272,19 @@ impl<'a> Planner<'a> {
     fn unpack(&mut self, pick: &Pick, source: CopySource<'a>, to: &Unpacking<'_>) -> Result<bool, CopyError> {
         let Some(reader) = archive::recognise(source.view, &pick.path)? else { return Ok(false) };
         let (target, _) = resolve(&self.plan, &to.destination.path, true)?;
-        self.plan.ensure_directory(&target, to.made_up)?;
-        archive::unpack(&mut self.plan, self.directory, reader, &pick.written, &target, to.owner, to.made_up)?;
+        // --chmod is not for archives, and directories that an archive only implies are root's.
+        self.plan.ensure_directory(&target, &self.made_up(&Changes { owner: to.owner, mode: None }))?;
+        let implied = self.made_up(&Changes { owner: None, mode: None });
+        archive::unpack(&mut self.plan, self.directory, reader, &pick.written, &target, to.owner, &implied)?;
         Ok(true)
     }
 
     fn mkfile(&mut self, action: &Mkfile) -> Result<(), CopyError> {
-        let owner = self.owner(action.owner.as_ref())?;
-        let mode = chmod(Some(&action.mode))?;
-        let made_up = self.made_up(&Changes { owner, mode: None });
+        let changes = Changes { owner: self.owner(action.owner.as_ref())?, mode: chmod(action.mode.as_ref())? };
+        let made_up = self.made_up(&changes);
         let name = action.name.as_bytes();
-        let path = self.named_destination(name, &action.name, &action.destination, &made_up, false)?;
-        let mode = mode.map_or(0o644, |mode| mode.apply(0o644, false));
+        let path = self.named_destination(name, &action.name, &action.destination, &made_up, self.several)?;
+        let mode = changes.mode.map_or(0o644, |mode| mode.apply(0o644, false));
         let metadata = Metadata { mode, ..made_up };
         let size = action.body.len() as u64;
         let inode = self.plan.add_inode(Inode { metadata, size, bytes: Bytes::Memory(action.body.clone()) });
@@ -310,7 +319,6 @@ impl<'a> Planner<'a> {
 struct Unpacking<'a> {
     destination: &'a Destination,
     owner: Option<(u32, u32)>,
-    made_up: &'a Metadata,
 }
 
 fn chmod(change: Option<&ModeChange>) -> Result<Option<Chmod>, CopyError> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use bld_oci::ImagePath;
+use bld_parser::suggest::meant_as_flag;
 
 use crate::context::Exclusion;
 use crate::passwd::PasswdError;
@@ -142,6 +143,9 @@ impl CopyError {
                 "name files that are there, or remove this source: without --strict nothing is copied for it"
                     .to_owned(),
             ),
+            CopyError::DirectoryOntoFile { destination, .. } | CopyError::NotADirectory { destination, .. } => {
+                Some(format!("choose another path, or remove `{destination}` in an earlier step"))
+            }
             CopyError::SeveralSources { destination } => Some(format!("write `{destination}/`")),
             CopyError::Owner(error) => error.hint(),
             CopyError::Write { verb: "set the owner of", source, .. }
@@ -167,12 +171,17 @@ pub struct Missing {
     pub leaves: bool,
     /// A name that does exist and looks like it.
     pub suggestion: Option<String>,
+    /// A name that does exist, of which this is one of the words.
+    pub name_with_blanks: Option<String>,
     /// The ignore rule that takes it away.
     pub excluded: Option<Exclusion>,
 }
 
 impl Missing {
     fn hint(&self) -> Option<String> {
+        if let Some(name) = &self.name_with_blanks {
+            return Some(format!("a name with blanks needs quotes: write `[\"{name}\", \"DESTINATION\"]`"));
+        }
         if let Some(rule) = &self.excluded {
             return Some(match &self.link {
                 Some((_, target)) => format!("`{target}` is {rule}"),
@@ -185,8 +194,29 @@ impl Missing {
              `--build-context NAME=DIR` with `COPY --from=NAME`"
                 .to_owned()
         });
-        let hints: Vec<String> = similar.chain(leaves).collect();
+        let mut hints: Vec<String> = similar.chain(leaves).collect();
+        if hints.is_empty() {
+            hints.push(self.general_hint()?);
+        }
         sentences(hints)
+    }
+
+    /// Where nothing looks like the name.
+    fn general_hint(&self) -> Option<String> {
+        if let Some(flag) = meant_as_flag(&self.source_path) {
+            return Some(flag);
+        }
+        if self.link.is_some() {
+            return Some("copy what it points to into the build context".to_owned()).filter(|_| self.tree.is_empty());
+        }
+        if self.source_path.starts_with('~') {
+            return Some(
+                "`~` means nothing here: paths are relative to the build context and cannot leave it".to_owned(),
+            );
+        }
+        self.tree
+            .is_empty()
+            .then(|| "paths are relative to the build context, the last argument of `bld build`".to_owned())
     }
 }
 

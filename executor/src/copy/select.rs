@@ -98,14 +98,18 @@ pub fn select(source: CopySource<'_>, selector: &Selector) -> Result<Selection, 
     let exclude = patterns(&selector.exclude)?;
     let mut selection = Selection { picks: Vec::new(), notes: Vec::new() };
     let mut all_missing = Vec::new();
-    for written in &selector.sources {
+    for (index, written) in selector.sources.iter().enumerate() {
         let outcome = if selector.parents {
             select_with_parents(source, written, exclude.as_ref(), &mut selection)
         } else {
             select_one(source, written, exclude.as_ref(), &mut selection)
         };
         match outcome {
-            Err(CopyError::NotFound { missing }) => all_missing.extend(missing),
+            Err(CopyError::NotFound { mut missing }) => {
+                let name = name_with_blanks(source.view, &selector.sources, index);
+                missing.iter_mut().for_each(|missing| missing.name_with_blanks.clone_from(&name));
+                all_missing.extend(missing);
+            }
             outcome => outcome?,
         }
     }
@@ -113,6 +117,17 @@ pub fn select(source: CopySource<'_>, selector: &Selector) -> Result<Selection, 
         missing.tree.clone_from(&selector.tree);
     }
     if all_missing.is_empty() { Ok(selection) } else { Err(CopyError::NotFound { missing: all_missing }) }
+}
+
+/// The name that the source at `index` is a part of, if there is one: without quotes, blanks cut a name in pieces.
+fn name_with_blanks(view: &dyn TreeView, sources: &[String], index: usize) -> Option<String> {
+    const MOST_WORDS: usize = 6;
+    let first = index.saturating_sub(MOST_WORDS - 1);
+    let runs =
+        (first..=index).flat_map(|from| (index + 1..=sources.len().min(from + MOST_WORDS)).map(move |to| (from, to)));
+    let names = runs.filter(|(from, to)| to - from > 1).filter_map(|(from, to)| Some(sources.get(from..to)?.join(" ")));
+    let is_there = |name: &String| resolve(view, &ImagePath::new(name), true).is_ok_and(|(_, node)| node.is_some());
+    names.into_iter().find(is_there)
 }
 
 fn select_one(
@@ -259,6 +274,7 @@ fn not_found(source: CopySource<'_>, written: &str, asked: &ImagePath) -> CopyEr
         link,
         leaves: is_context && leaves(written),
         suggestion,
+        name_with_blanks: None,
         excluded,
     };
     CopyError::NotFound { missing: vec![missing] }

@@ -145,7 +145,7 @@ fn later_actions_see_earlier_ones() {
             name: "EOF".to_owned(),
             destination: Destination { path: ImagePath::new("/w/x"), is_directory: false },
             body: b"hi".to_vec(),
-            mode: ModeChange::Absolute(0o600),
+            mode: Some(ModeChange::Absolute(0o600)),
             owner: None,
         }),
         FileAction::Mkdir(Mkdir { path: ImagePath::new("/w"), owner: None }),

@@ -83,14 +83,7 @@ pub fn load(store: &Store, archive: impl Read, path: &Path) -> Result<Vec<Loaded
                         diff_ids: parsed.diff_ids.len(),
                     }));
                 }
-                // The configuration stays as it is: its digest is the image's ID.
-                let manifest = json!({
-                    "schemaVersion": 2,
-                    "mediaType": media_type::OCI_MANIFEST,
-                    "config": config,
-                    "layers": layers,
-                });
-                let (digest, size) = store.blobs().write(manifest.to_string().as_bytes())?;
+                let (digest, size) = store.blobs().write(&manifest_of(&config, &layers))?;
                 let descriptor = Descriptor { media_type: media_type::OCI_MANIFEST.to_owned(), digest, size };
                 let names = tags.iter().filter_map(|tag| tag.parse::<Reference>().ok());
                 loaded.push(LoadedImage { names: names.map(|name| name.to_string()).collect(), tag: None, descriptor });
@@ -98,6 +91,13 @@ pub fn load(store: &Store, archive: impl Read, path: &Path) -> Result<Vec<Loaded
         }
     }
     Ok(merged(loaded))
+}
+
+/// The manifest of an image of docker's archive, which has none. The configuration stays as it is: its digest is the image's ID.
+pub(super) fn manifest_of(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
+    json!({ "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": config, "layers": layers })
+        .to_string()
+        .into_bytes()
 }
 
 /// One image of the archive `file`: the one called `wanted`, else the only one. A file that did not change is not read again.
@@ -163,7 +163,7 @@ fn choose(images: &[LoadedImage], file: &Path, wanted: Option<&str>) -> Result<D
 }
 
 /// Files of docker archives that no image needs.
-fn is_bookkeeping(name: &str) -> bool {
+pub(super) fn is_bookkeeping(name: &str) -> bool {
     name == "repositories" || name.ends_with("/json") || name.ends_with("/VERSION")
 }
 
@@ -171,11 +171,7 @@ fn is_bookkeeping(name: &str) -> bool {
 fn ingest(store: &Store, size: u64, content: &mut dyn Read) -> std::io::Result<Descriptor> {
     let mut head = Vec::with_capacity(16);
     content.take(16).read_to_end(&mut head)?;
-    let media_type = match detect(&head) {
-        Codec::Gzip => media_type::OCI_LAYER_GZIP,
-        Codec::Zstd => media_type::OCI_LAYER_ZSTD,
-        _ => media_type::OCI_LAYER,
-    };
+    let media_type = layer_type(&head);
     let mut ingest = store.blobs().ingest().map_err(std::io::Error::other)?;
     std::io::copy(&mut head.as_slice().chain(content), &mut ingest)?;
     let (digest, stored) = ingest.commit().map_err(std::io::Error::other)?;
@@ -183,6 +179,15 @@ fn ingest(store: &Store, size: u64, content: &mut dyn Read) -> std::io::Result<D
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     Ok(Descriptor { media_type: media_type.to_owned(), digest, size })
+}
+
+/// The media type of a layer that begins so.
+pub(super) fn layer_type(head: &[u8]) -> &'static str {
+    match detect(head) {
+        Codec::Gzip => media_type::OCI_LAYER_GZIP,
+        Codec::Zstd => media_type::OCI_LAYER_ZSTD,
+        _ => media_type::OCI_LAYER,
+    }
 }
 
 /// Fails unless everything that `descriptor` leads to is in the store. Of an index, what is there must be whole; the rest may be missing.
@@ -227,7 +232,7 @@ fn require(store: &Store, descriptor: &Descriptor, path: &Path) -> Result<(), Im
 }
 
 /// An annotation is a full name or only a tag.
-fn split_name(name: Option<String>) -> (Vec<String>, Option<String>) {
+pub(super) fn split_name(name: Option<String>) -> (Vec<String>, Option<String>) {
     match name {
         Some(name) if name.contains(['/', ':']) => match name.parse::<Reference>() {
             Ok(reference) => (vec![reference.to_string()], None),

@@ -1,9 +1,17 @@
 //! Images of the local store: found by name, by ID (the digest of the configuration) or by manifest digest.
 
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use bld_cache::Store;
+use bld_cache::tree::Tree;
 use bld_oci::image::Descriptor;
 use bld_oci::image::Document;
 use bld_oci::image::ImageConfig;
+use bld_oci::image::ImageError;
+use bld_oci::image::ImageLayer;
+use bld_oci::image::Index;
 use bld_oci::image::Manifest;
 use bld_oci::image::read_document;
 use bld_oci::image::select_platform;
@@ -12,6 +20,10 @@ use bld_oci::reference::Reference;
 
 use super::ImagesError;
 use super::MAX_DOCUMENT;
+use super::archive::image_of;
+use super::image_layers;
+use super::sources::ingest_layout;
+use crate::worker::Layers;
 
 /// An image with its documents.
 #[derive(Debug, Clone)]
@@ -22,6 +34,14 @@ pub struct LocalImage {
     pub manifest: Manifest,
     /// Its configuration.
     pub config: ImageConfig,
+}
+
+impl LocalImage {
+    /// Its layers, bottom to top.
+    pub fn layers(&self) -> Result<Vec<ImageLayer>, ImagesError> {
+        image_layers(&self.manifest, &self.config)
+            .map_err(|source| ImagesError::Broken { what: self.descriptor.digest.to_string(), source })
+    }
 }
 
 /// The full form of a name: `alpine` is `docker.io/library/alpine:latest`.
@@ -103,8 +123,45 @@ pub fn size(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Resu
     Ok(size)
 }
 
+/// The only image of the archive or layout directory at `path`, taken into the store without a name.
+pub fn take(store: &Store, path: &Path, platform: &Platform) -> Result<Descriptor, ImagesError> {
+    if path.is_dir() { ingest_layout(store, path, None, platform) } else { image_of(store, path, None) }
+}
+
+/// The files of an image as layers: index and directory of each, bottom to top. While a lease of the store lives, they stay.
+pub fn stack(store: &Store, layers: &Layers, image: &LocalImage) -> Result<Vec<(Arc<Tree>, PathBuf)>, ImagesError> {
+    let found = image.layers()?;
+    let ids = found.iter().map(|layer| store.layers().adopt_image_layer(layer)).collect::<Result<Vec<_>, _>>()?;
+    Ok(layers.stack(&ids)?)
+}
+
 /// Reads the documents a descriptor leads to; of an index, those of `platform`.
 pub fn open(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Result<LocalImage, ImagesError> {
+    let choose = |index: &Index| select_platform(index, platform).map(|entry| entry.descriptor.clone());
+    open_from(descriptor, &choose, &|descriptor| Ok(store.blobs().read(&descriptor.digest, MAX_DOCUMENT)?))
+}
+
+/// The same, but of an index that has nothing for `platform` the first image that is here.
+pub fn open_any(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Result<LocalImage, ImagesError> {
+    let is_here = |descriptor: &Descriptor| store.blobs().contains(&descriptor.digest).is_ok_and(|size| size.is_some());
+    let choose = |index: &Index| {
+        let error = match select_platform(index, platform) {
+            Ok(entry) if is_here(&entry.descriptor) => return Ok(entry.descriptor.clone()),
+            Ok(entry) => Ok(entry.descriptor.clone()),
+            Err(error) => Err(error),
+        };
+        let images = index.manifests.iter().filter(|entry| !entry.is_attestation());
+        images.map(|entry| &entry.descriptor).find(|descriptor| is_here(descriptor)).cloned().map_or(error, Ok)
+    };
+    open_from(descriptor, &choose, &|descriptor| Ok(store.blobs().read(&descriptor.digest, MAX_DOCUMENT)?))
+}
+
+/// Reads the documents a descriptor leads to, of which `choose` takes one of an index.
+pub(super) fn open_from(
+    descriptor: &Descriptor,
+    choose: &dyn Fn(&Index) -> Result<Descriptor, ImageError>,
+    read: &dyn Fn(&Descriptor) -> Result<Vec<u8>, ImagesError>,
+) -> Result<LocalImage, ImagesError> {
     let mut descriptor = descriptor.clone();
     let broken = |digest: &bld_oci::Digest| {
         let what = digest.to_string();
@@ -112,17 +169,14 @@ pub fn open(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Resu
     };
     // An index may list an index; nobody nests deeper.
     for _ in 0..3 {
-        let bytes = store.blobs().read(&descriptor.digest, MAX_DOCUMENT)?;
+        let bytes = read(&descriptor)?;
         match read_document(&bytes, Some(&descriptor.media_type)).map_err(broken(&descriptor.digest))? {
             Document::Manifest(manifest) => {
-                let config = store.blobs().read(&manifest.config.digest, MAX_DOCUMENT)?;
+                let config = read(&manifest.config)?;
                 let config = ImageConfig::parse(&config).map_err(broken(&manifest.config.digest))?;
                 return Ok(LocalImage { descriptor, manifest, config });
             }
-            Document::Index(index) => {
-                let entry = select_platform(&index, platform).map_err(broken(&descriptor.digest))?;
-                descriptor = entry.descriptor.clone();
-            }
+            Document::Index(index) => descriptor = choose(&index).map_err(broken(&descriptor.digest))?,
         }
     }
     Err(ImagesError::BlobMissing { what: "an index of indexes of indexes".to_owned(), digest: descriptor.digest })

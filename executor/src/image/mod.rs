@@ -2,11 +2,17 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod compare;
 pub mod import;
 pub mod local;
 pub mod named;
+pub mod options;
+pub mod peek;
+pub mod policy;
 pub mod sources;
+pub mod waste;
 
+mod squash;
 mod stream;
 
 use std::path::Path;
@@ -18,6 +24,8 @@ use bld_oci::image::ImageError;
 use bld_oci::image::ImageLayer;
 
 use crate::error::ExecuteError;
+use crate::pull::PullError;
+use crate::sources::SourceError;
 
 /// No configuration, manifest or index is larger: what the big registries accept.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
@@ -32,6 +40,24 @@ pub enum ImagesError {
         name: String,
         /// A name that is there and looks alike.
         similar: Option<String>,
+    },
+    /// A registry does not give the image.
+    #[error("cannot pull `{name}`")]
+    Pull {
+        /// As the user wrote it.
+        name: String,
+        /// Why.
+        source: PullError,
+    },
+    /// No registry has the image, and the store has one of a similar name.
+    #[error("cannot pull `{name}`")]
+    PullMissing {
+        /// As the user wrote it.
+        name: String,
+        /// A name that is in the store and looks alike.
+        similar: String,
+        /// Why.
+        source: PullError,
     },
     /// A name that is no image reference.
     #[error("`{name}` is not an image name: {reason}")]
@@ -122,6 +148,9 @@ pub enum ImagesError {
     /// A layer could not be unpacked or packed.
     #[error(transparent)]
     Execute(#[from] ExecuteError),
+    /// A source on the network could not be fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -131,15 +160,18 @@ impl ImagesError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            ImagesError::Source(error) => error.hint(),
             ImagesError::NotFound { name, similar } => {
                 let similar = similar.as_ref().map(|similar| format!("did you mean `{similar}`? If not: "));
                 Some(format!(
-                    "{}registries are not supported yet: `bld load -i FILE` takes an image from an archive, \
-                     `bld import FILE {name}` makes one of a root file system, `--build-context {name}=oci-layout://DIR` uses \
-                     one where it is",
+                    "{}`bld pull {name}` gets it from its registry, `bld load -i FILE` takes an image from an \
+                     archive, `bld import FILE {name}` makes one of a root file system, \
+                     `--build-context {name}=oci-layout://DIR` uses one where it is",
                     similar.unwrap_or_default()
                 ))
             }
+            ImagesError::Pull { source, .. } => source.hint(),
+            ImagesError::PullMissing { similar, .. } => Some(format!("did you mean `{similar}`, which is in the store?")),
             ImagesError::BadName { name, .. } => lower_case(name).map(|name| format!("did you mean `{name}`?")),
             ImagesError::NotAnImage { path } => {
                 Some(format!("`bld import {} NAME:TAG` makes an image of a root file system", typed(path)))
@@ -196,6 +228,6 @@ mod tests {
     fn a_missing_image_is_explained_even_if_there_is_one_like_it() {
         let error = ImagesError::NotFound { name: "busybox:2".to_owned(), similar: Some("busybox:1".to_owned()) };
         let hint = error.hint().unwrap();
-        assert!(hint.starts_with("did you mean `busybox:1`? If not: registries are not supported yet"), "{hint}");
+        assert!(hint.starts_with("did you mean `busybox:1`? If not: `bld pull busybox:2` gets it"), "{hint}");
     }
 }

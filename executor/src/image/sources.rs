@@ -15,6 +15,7 @@ use bld_oci::image::read_index;
 use bld_oci::image::select_platform;
 use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
+use bld_solver::remote::Remote;
 use bld_solver::worker::Resolved;
 use bld_solver::worker::ResolvedImage;
 use bld_solver::worker::SourceResolver;
@@ -26,18 +27,27 @@ use super::image_layers;
 use super::local;
 use super::local::LocalImage;
 use super::named::NamedContext;
+use super::policy::KnownImages;
+use crate::sources::Remotes;
 
-/// Finds base images in named contexts and in the local store.
+/// Finds base images in named contexts, in the local store and in registries.
 #[derive(Debug)]
 pub struct ImageSources {
-    store: Store,
+    images: KnownImages,
     named: BTreeMap<String, NamedContext>,
+    remotes: Option<Remotes>,
 }
 
 impl ImageSources {
-    /// Sources with the named contexts of a build.
-    pub fn new(store: Store, named: BTreeMap<String, NamedContext>) -> ImageSources {
-        ImageSources { store, named }
+    /// Sources with the named contexts of a build. Nothing is fetched.
+    pub fn new(images: KnownImages, named: BTreeMap<String, NamedContext>) -> ImageSources {
+        ImageSources { images, named, remotes: None }
+    }
+
+    /// Sources of a build that may ask the network what time it is there.
+    #[must_use]
+    pub fn with_remotes(self, remotes: Remotes) -> ImageSources {
+        ImageSources { remotes: Some(remotes), ..self }
     }
 
     /// The named context that `name` stands for on `platform`: written so, or in full as an image name.
@@ -57,22 +67,22 @@ impl ImageSources {
         self.named.iter().find(|(key, _)| matches(key)).map(|(key, context)| (key.as_str(), context))
     }
 
-    fn resolve_now(&self, name: &str, platform: &Platform) -> Result<Resolved, ImagesError> {
+    async fn resolve_now(&self, name: &str, platform: &Platform) -> Result<Resolved, ImagesError> {
         let Some((key, context)) = self.named(name, Some(platform)) else {
-            let image = local::find(&self.store, name, platform)?;
+            let image = self.images.find(name, platform).await?;
             return resolved(name, &image);
         };
         let image = match context {
             NamedContext::Directory(_) => return Ok(Resolved::Context(key.to_owned())),
             NamedContext::Remote(remote) => return Ok(Resolved::Remote(remote.clone())),
-            NamedContext::Image(reference) => local::find(&self.store, reference, platform)?,
+            NamedContext::Image(reference) => self.images.find(reference, platform).await?,
             NamedContext::OciLayout { directory, image } => {
-                let descriptor = ingest_layout(&self.store, directory, image.as_deref(), platform)?;
-                local::open(&self.store, &descriptor, platform)?
+                let descriptor = ingest_layout(self.images.store(), directory, image.as_deref(), platform)?;
+                local::open(self.images.store(), &descriptor, platform)?
             }
             NamedContext::Archive { file, image } => {
-                let descriptor = archive::image_of(&self.store, file, image.as_deref())?;
-                local::open(&self.store, &descriptor, platform)?
+                let descriptor = archive::image_of(self.images.store(), file, image.as_deref())?;
+                local::open(self.images.store(), &descriptor, platform)?
             }
         };
         resolved(name, &image)
@@ -83,15 +93,28 @@ impl SourceResolver for ImageSources {
     type Error = ImagesError;
 
     async fn resolve(&self, name: &str, platform: &Platform) -> Result<Resolved, ImagesError> {
-        self.resolve_now(name, platform)
+        self.resolve_now(name, platform).await
     }
 
     fn is_named_context(&self, name: &str) -> bool {
         self.named(name, None).is_some()
     }
 
+    fn named_contexts(&self) -> Vec<String> {
+        self.named.iter().map(|(key, _)| key.split("::").next().unwrap_or(key).to_owned()).collect()
+    }
+
+    async fn time(&self, remote: &Remote) -> Result<Option<i64>, ImagesError> {
+        let Some(remotes) = &self.remotes else { return Ok(None) };
+        Ok(remotes.time(remote).await?.map(|time| time.seconds))
+    }
+
     fn is_missing(&self, error: &ImagesError) -> bool {
-        matches!(error, ImagesError::NotFound { .. })
+        match error {
+            ImagesError::NotFound { .. } | ImagesError::PullMissing { .. } => true,
+            ImagesError::Pull { source, .. } => source.is_not_found(),
+            _ => false,
+        }
     }
 }
 
@@ -123,8 +146,39 @@ fn find_named<'a>(named: &[(Option<&str>, &'a Descriptor)], wanted: &str) -> Vec
     if found.is_empty() { select(&roughly) } else { found }
 }
 
+/// Takes the image of an archive, or of an OCI layout directory with all its platforms, into the store, and answers what names it. It is
+/// not listed.
+pub fn take_in(store: &Store, path: &Path) -> Result<Descriptor, ImagesError> {
+    if !path.is_dir() {
+        return archive::image_of(store, path, None);
+    }
+    let what = path.display().to_string();
+    let broken = |source| ImagesError::Broken { what: what.clone(), source };
+    let index = read_index(&read_small(&path.join("index.json"))?).map_err(broken)?;
+    let images = index.manifests.iter().filter(|entry| !entry.is_attestation());
+    let mut roots: Vec<&Descriptor> = images.map(|entry| &entry.descriptor).collect();
+    roots.dedup_by_key(|root| root.digest);
+    let [root] = roots.as_slice() else {
+        let choices = roots.iter().map(|root| root.digest.to_string()).collect::<Vec<_>>().join(", ");
+        return Err(ImagesError::SeveralImages { path: path.to_owned(), choices });
+    };
+    let mut open = vec![(*root).clone()];
+    while let Some(descriptor) = open.pop() {
+        let bytes = ingest_document(store, path, &descriptor)?;
+        match read_document(&bytes, Some(&descriptor.media_type)).map_err(broken)? {
+            Document::Index(index) => open.extend(index.manifests.into_iter().map(|entry| entry.descriptor)),
+            Document::Manifest(manifest) => {
+                for blob in manifest.layers.iter().chain([&manifest.config]) {
+                    ingest_blob(store, path, blob)?;
+                }
+            }
+        }
+    }
+    Ok((*root).clone())
+}
+
 /// Takes one image of an OCI layout directory into the store and answers its manifest. What is there already is not read again.
-fn ingest_layout(
+pub(super) fn ingest_layout(
     store: &Store,
     directory: &Path,
     image: Option<&str>,
@@ -200,7 +254,7 @@ fn ingest_layout(
     Err(ImagesError::BlobMissing { what, digest: descriptor.digest })
 }
 
-fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
+pub(super) fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join("blobs/sha256").join(digest.hex())
 }
 
@@ -226,7 +280,7 @@ fn ingest_blob(store: &Store, directory: &Path, descriptor: &Descriptor) -> Resu
     Ok(ingest.commit_verified(descriptor)?)
 }
 
-fn read_small(path: &Path) -> Result<Vec<u8>, ImagesError> {
+pub(super) fn read_small(path: &Path) -> Result<Vec<u8>, ImagesError> {
     use std::io::Read as _;
     let failed = |source| ImagesError::Io { verb: "read", path: path.to_owned(), source };
     let file = open_regular(path).map_err(failed)?;

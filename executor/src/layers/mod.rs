@@ -15,6 +15,7 @@ mod content;
 mod directory;
 mod error;
 pub mod export;
+pub mod mirror;
 pub mod pack;
 pub mod prepare;
 pub mod remove;

@@ -4,19 +4,21 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::Signal;
-use rustix::thread::LinkNameSpaceType;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Context as _, StepError};
-use super::mounts::{mount_system, open_null};
+use super::mounts::mount_system;
 use super::network::loopback_up;
 use super::privileges::{Program, drop_privileges, limit, own_output};
 use super::resolve::{Kind, Root};
-use super::rootfs::assemble;
+use super::rootfs::{READ_ONLY, assemble};
 use super::seccomp::Filter;
 use super::spec::{Network, Spec, normal_components};
+use super::streams::{Streams, connect};
 use super::sys;
 
 /// What the set-up tells the helper through the status pipe, in this order, one JSON line each.
@@ -36,8 +38,7 @@ pub(super) enum Report {
 /// The descriptors a step is born with.
 #[derive(Debug)]
 pub(super) struct Descriptors<'fd> {
-    pub(super) stdout: BorrowedFd<'fd>,
-    pub(super) stderr: BorrowedFd<'fd>,
+    pub(super) streams: &'fd Streams,
     pub(super) network: Option<BorrowedFd<'fd>>,
     pub(super) status: BorrowedFd<'fd>,
 }
@@ -51,7 +52,8 @@ pub(super) fn run(spec: &Spec, descriptors: &Descriptors<'_>, filter: &Filter) -
 
 fn set_up(spec: &Spec, descriptors: &Descriptors<'_>, filter: &Filter) -> Result<std::convert::Infallible, StepError> {
     // First of all: as long as this process has a copy of the pipe's other end, it cannot see the pipe break.
-    let mut keep = vec![descriptors.stdout, descriptors.stderr, descriptors.status];
+    let mut keep = descriptors.streams.descriptors();
+    keep.push(descriptors.status);
     keep.extend(descriptors.network);
     sys::close_all_but(&keep).map_err(|error| errno_of(&error)).context("close", "inherited descriptors")?;
     die_with_helper(descriptors.status)?;
@@ -60,6 +62,7 @@ fn set_up(spec: &Spec, descriptors: &Descriptors<'_>, filter: &Filter) -> Result
     rustix::system::sethostname(spec.hostname.as_bytes()).context("set the host name", &spec.hostname)?;
     rustix::process::umask(rustix::fs::Mode::empty());
     enter_network(spec, descriptors.network)?;
+    enter_cgroups(spec)?;
 
     // Nothing that is mounted from here on may reach the host.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("make private", "/")?;
@@ -69,10 +72,11 @@ fn set_up(spec: &Spec, descriptors: &Descriptors<'_>, filter: &Filter) -> Result
     pivot(&assembled.root)?;
     enter_directory(&spec.cwd, &assembled.root)?;
 
-    let null = open_null(dev.as_fd())?;
-    rustix::stdio::dup2_stdin(&null).context("open", "stdin")?;
-    rustix::stdio::dup2_stdout(descriptors.stdout).context("open", "stdout")?;
-    rustix::stdio::dup2_stderr(descriptors.stderr).context("open", "stderr")?;
+    if spec.read_only {
+        sys::mount_setattr_alone(assembled.root.as_fd(), READ_ONLY.bits().into()).context("protect", "/")?;
+    }
+
+    connect(descriptors.streams, dev.as_fd())?;
     own_output(spec);
     limit(spec)?;
     // The filter forbids the step every use of keyrings; a full quota or a kernel without them is no reason to fail.
@@ -118,6 +122,21 @@ fn enter_network(spec: &Spec, namespace: Option<BorrowedFd<'_>>) -> Result<(), S
         (Network::Namespace(_), None) => {
             Err(StepError::Invalid { field: "network".into(), reason: "the namespace was not passed on".into() })
         }
+    }
+}
+
+/// Joins the cgroups of the step, which then are the roots of what it sees of them.
+fn enter_cgroups(spec: &Spec) -> Result<(), StepError> {
+    for cgroup in &spec.cgroups {
+        let path = cgroup.join("cgroup.procs");
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::empty()).context("open", &path)?;
+        rustix::io::write(&file, b"0").context("join", cgroup)?;
+    }
+    if spec.cgroups.is_empty() {
+        Ok(())
+    } else {
+        sys::unshare(UnshareFlags::NEWCGROUP).context("hide", "other cgroups")
     }
 }
 

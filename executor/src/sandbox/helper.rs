@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 use super::error::{SandboxError, StepError};
 use super::server::serve;
 use super::spec::{Network, Spec};
+use super::streams::Streams;
 use super::sys;
 use super::wire::{Event, Exit, Reply, Request, SpecError, receive, send, write_spec};
 
@@ -92,12 +93,18 @@ impl Helper {
     /// Starts a step and returns once its command runs. Blocks for the set-up, about two milliseconds; any number of
     /// threads may call it at once.
     pub fn spawn(&self, spec: &Spec, stdout: OwnedFd, stderr: OwnedFd) -> Result<Running, SandboxError> {
+        self.spawn_with(spec, Streams::Output { stdout, stderr })
+    }
+
+    /// [`Self::spawn`] for a command that reads, or wants a terminal.
+    pub fn spawn_with(&self, spec: &Spec, streams: Streams) -> Result<Running, SandboxError> {
         spec.validate()?;
         let memory = write_spec(spec).map_err(|error| match error {
             SpecError::Encode(source) => SandboxError::Encode { source },
             SpecError::Memory(source) => SandboxError::Host { action: "write", path: "memfd:bld-step".into(), source },
         })?;
-        let mut fds = vec![memory.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        let mut fds = vec![memory.as_fd()];
+        fds.extend(streams.descriptors());
         if let Network::Namespace(namespace) = &spec.network {
             let missing = || StepError::Invalid { field: "network".into(), reason: "the namespace is not open".into() };
             fds.push(namespace.as_fd().ok_or_else(missing)?);
@@ -108,13 +115,13 @@ impl Helper {
             Some(steps) => steps.insert(step, Arc::clone(&slot)),
             None => return Err(SandboxError::HelperDied),
         };
-        if send(&self.shared.socket, &Request { step }, &fds).is_err() {
+        if send(&self.shared.socket, &Request { step, streams: streams.kind() }, &fds).is_err() {
             if let Some(steps) = lock(&self.shared.steps).as_mut() {
                 steps.remove(&step);
             }
             return Err(SandboxError::HelperDied);
         }
-        drop((memory, stdout, stderr));
+        drop((memory, streams));
         let mut state = lock(&slot.state);
         loop {
             if let Some(start) = state.start.take() {
@@ -199,6 +206,32 @@ impl Slot {
     }
 }
 
+/// What a process does with a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// It has a handler, or holds the signal back to ask for it.
+    Handled,
+    /// It ignores the signal on purpose.
+    Ignored,
+    /// Whatever the kernel does: nothing at all to the first process of a namespace.
+    Default,
+}
+
+fn disposition_in(status: &str, signal: Signal) -> Disposition {
+    let bit = 1_u64 << (signal.as_raw() - 1);
+    let has = |name: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & bit != 0)
+    };
+    if has("SigCgt:") || has("SigBlk:") {
+        Disposition::Handled
+    } else if has("SigIgn:") {
+        Disposition::Ignored
+    } else {
+        Disposition::Default
+    }
+}
+
 /// A step whose command was started. Dropping it kills the step.
 #[derive(Debug)]
 pub struct Running {
@@ -231,6 +264,20 @@ impl Running {
     pub fn kill(&self) {
         // Killing PID 1 ends the namespace. A step that has ended already needs no killing.
         let _ = pidfd_send_signal(self.pidfd.as_ref(), Signal::KILL);
+    }
+
+    /// Sends a signal to the command. The kernel keeps from the first process of a namespace what it has no handler for.
+    pub fn signal(&self, signal: Signal) {
+        // A step that has ended already needs none.
+        let _ = pidfd_send_signal(self.pidfd.as_ref(), signal);
+    }
+
+    /// What the command would do with a signal now; `None` when it has ended.
+    pub fn disposition(&self, signal: Signal) -> Option<Disposition> {
+        let read = |path: String| std::fs::read_to_string(path).ok();
+        let about = read(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd()))?;
+        let pid = about.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim();
+        Some(disposition_in(&read(format!("/proc/{pid}/status"))?, signal))
     }
 
     /// Mount points that had to be made in the root because the image hides the prepared ones (a whiteout, an opaque

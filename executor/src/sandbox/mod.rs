@@ -20,7 +20,7 @@
 //! socket close, kills every PID 1 and goes. When the helper dies, the death signal kills the steps, and `bld` kills
 //! them through their pidfds too, since a command that executes a setuid file loses the signal. The helper ignores
 //! the signals of a terminal and is in no process group with `bld`: what they mean is for `bld` to say. No cgroup is
-//! needed for any of this, and none is made.
+//! needed for any of this; a step is put into those that are made for its limits.
 //!
 //! # The set-up of a step, in order
 //!
@@ -39,7 +39,7 @@
 //!    `/etc/hosts`, `/etc/resolv.conf` and the step's files (`mounts`).
 //! 6. `pivot_root`, and the old root is detached.
 //! 7. The working directory, made when missing; a path through a door of procfs is refused.
-//! 8. Standard input from our `/dev/null`, limits, a new session keyring, umask 022.
+//! 8. The root made read-only if that is asked for; standard input from our `/dev/null`, or a terminal (`streams`); limits, a new session keyring, umask 022.
 //! 9. The system call filter (`seccomp`). It forbids mounts and namespaces, so it comes after those; without
 //!    `no_new_privs` it needs privilege, so it comes before those go.
 //! 10. Bounding set, groups, ids, capabilities; then the death signal again, which a change of ids clears.
@@ -73,17 +73,19 @@ mod rootfs;
 mod seccomp;
 mod server;
 mod spec;
+pub mod streams;
 mod sys;
 mod syscalls;
 pub mod userns;
 mod wire;
 
 pub use error::{Errno, SandboxError, StepError};
-pub use helper::{Exited, Helper, Running};
+pub use helper::{Disposition, Exited, Helper, Running};
 pub use spec::{
-    FileMount, Identity, Mount, MountSource, NamespaceFd, Network, ResolvConf, Resource, ResourceLimit, RootFs, Spec,
+    Capabilities, FileMount, Identity, Mount, MountSource, NamespaceFd, Network, ResolvConf, Resource, ResourceLimit, RootFs, Spec,
     Upper,
 };
+pub use streams::{Streams, TerminalSize};
 pub use userns::Entered;
 pub use wire::{Exit, ExitStatus};
 

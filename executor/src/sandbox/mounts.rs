@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, makedev};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -20,6 +20,9 @@ const RDONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 /// Device nodes every step has: name, major, minor.
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Nodes of the host that a privileged step has too, where the host has them; and every `loop` with a number.
+const PRIVILEGED_DEVICES: [&str; 6] = ["kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control"];
 
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -93,7 +96,36 @@ fn mount_dev(spec: &Spec, root: &OwnedFd, made: &mut Vec<PathBuf>) -> Result<Own
         Err(Errno::NODEV) => {}
         Err(errno) => return Err(errno).context("mount", "/dev/mqueue"),
     }
+    if spec.privileged {
+        directory("net")?;
+        let loops = names_in(CWD, "/dev").into_iter().filter(|name| is_numbered(name, "loop"));
+        for name in PRIVILEGED_DEVICES.into_iter().map(str::to_owned).chain(loops) {
+            host_device(&dev, &name)?;
+        }
+    }
     Ok(dev)
+}
+
+/// The same node as the host's, if it has one: made anew, or bound where none may be made.
+fn host_device(dev: &OwnedFd, name: &str) -> Result<(), StepError> {
+    let path = format!("/dev/{name}");
+    let Ok(host) = rustix::fs::lstat(&path) else { return Ok(()) };
+    let kind = FileType::from_raw_mode(host.st_mode);
+    if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+        return Ok(());
+    }
+    let mode = Mode::from_raw_mode(host.st_mode & 0o777);
+    match rustix::fs::mknodat(dev, name, kind, mode, host.st_rdev) {
+        // The umask has had its say.
+        Ok(()) => return rustix::fs::chmodat(dev, name, mode, AtFlags::empty()).context("change the mode of", &path),
+        Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno).context("create", &path),
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(dev, name, flags, mode).context("create", &path)?;
+    let target = open_name(dev, name).context("open", &path)?;
+    let bound = clone_tree(CWD, &path, NOSUID | NOEXEC).context("bind", &path)?;
+    attach(&bound, target.as_fd(), &path)
 }
 
 /// A node of our own, or where none may be made (user namespaces, device rules) the host's, verified.
@@ -182,20 +214,24 @@ fn mount_cgroup(sys: &OwnedFd, attributes: MountAttrFlags) -> Result<(), StepErr
 const CGROUP2_MAGIC: u32 = 0x6367_7270;
 
 fn processors(sys: &OwnedFd) -> Vec<String> {
+    let mut names = names_in(sys.as_fd(), "devices/system/cpu");
+    names.retain(|name| is_numbered(name, "cpu"));
+    names
+}
+
+fn names_in(directory: BorrowedFd<'_>, path: &str) -> Vec<String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(directory) = rustix::fs::openat(sys, "devices/system/cpu", flags, Mode::empty()) else {
+    let Ok(directory) = rustix::fs::openat(directory, path, flags, Mode::empty()) else {
         return Vec::new();
     };
     let Ok(entries) = Dir::read_from(&directory) else {
         return Vec::new();
     };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-    names
-        .filter(|name| {
-            name.strip_prefix("cpu")
-                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
-        })
-        .collect()
+    entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect()
+}
+
+fn is_numbered(name: &str, kind: &str) -> bool {
+    name.strip_prefix(kind).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// `/etc/hosts`, `/etc/resolv.conf` and the files of this step.
@@ -334,9 +370,4 @@ impl Mask {
         self.empty = Some(empty);
         Ok(())
     }
-}
-
-/// Opens the step's own `/dev/null` for its standard input.
-pub(super) fn open_null(dev: BorrowedFd<'_>) -> Result<OwnedFd, StepError> {
-    rustix::fs::openat(dev, "null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).context("open", "/dev/null")
 }

@@ -6,8 +6,12 @@
 #![expect(clippy::disallowed_methods, reason = "slirp4netns is a program")]
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +29,9 @@ use super::sys;
 
 /// How long a network may take to come up before the build goes on without.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The socket in the directory given for it.
+const API_SOCKET: &str = "api";
 
 /// The resolver that slirp4netns puts into its network; it asks whom the host asks.
 const SLIRP_RESOLVER: &str = "10.0.2.3";
@@ -53,8 +60,18 @@ impl NetworkSlot {
     /// when there is none to be had.
     pub fn private() -> Result<Self, SandboxError> {
         let namespace = new_namespace()?;
-        let stack = Stack::start(&namespace)?;
+        let stack = Stack::start(&namespace, None)?;
         Ok(Self { namespace: Arc::new(namespace), stack: Some(stack) })
+    }
+
+    /// [`Self::private`], where ports can be published; `directory` is for the socket by which the stack is told so.
+    pub fn publishing(directory: &Path) -> Result<(Self, Publisher), SandboxError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(directory, flags, Mode::empty())
+            .map_err(|errno| unavailable("the directory of its socket cannot be opened", Some(errno.into())))?;
+        let namespace = new_namespace()?;
+        let stack = Stack::start(&namespace, Some(&directory))?;
+        Ok((Self { namespace: Arc::new(namespace), stack: Some(stack) }, Publisher { directory }))
     }
 
     /// For [`super::Spec::network`].
@@ -68,6 +85,62 @@ impl NetworkSlot {
         match self.stack {
             Some(_) => ResolvConf::Text(inside_resolv_conf(&host)),
             None => ResolvConf::Text(String::new()),
+        }
+    }
+}
+
+/// Tells the stack of a network which ports of the host lead inside.
+#[derive(Debug)]
+pub struct Publisher {
+    directory: OwnedFd,
+}
+
+/// The protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As it is written behind a port.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl Publisher {
+    /// Lets connections to `port` of `address` arrive at port `inside`. The error is what the stack said.
+    pub fn publish(&self, protocol: Protocol, address: SocketAddrV4, inside: u16) -> io::Result<()> {
+        let request = serde_json::json!({
+            "execute": "add_hostfwd",
+            "arguments": {
+                "proto": protocol.as_str(),
+                "host_addr": address.ip().to_string(),
+                "host_port": address.port(),
+                "guest_port": inside,
+            },
+        });
+        // A path of any length would not fit into a socket's address.
+        let path = format!("/proc/self/fd/{}/{API_SOCKET}", self.directory.as_raw_fd());
+        let mut socket = UnixStream::connect(path)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.write_all(request.to_string().as_bytes())?;
+        socket.shutdown(std::net::Shutdown::Write)?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        match answer.get("error") {
+            None => Ok(()),
+            Some(error) => {
+                let said = error.get("desc").and_then(serde_json::Value::as_str).unwrap_or("it gave no reason");
+                Err(io::Error::other(said.to_owned()))
+            }
         }
     }
 }
@@ -104,7 +177,8 @@ fn unavailable(reason: impl Into<String>, source: Option<io::Error>) -> SandboxE
 }
 
 impl Stack {
-    fn start(namespace: &OwnedFd) -> Result<Self, SandboxError> {
+    /// Starts it; with a directory for its socket, ports can be published.
+    fn start(namespace: &OwnedFd, api: Option<&OwnedFd>) -> Result<Self, SandboxError> {
         // The message of slirp4netns would not tell what is usual.
         let tunnel = rustix::fs::open("/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         drop(tunnel.map_err(|errno| unavailable("/dev/net/tun cannot be opened", Some(errno.into())))?);
@@ -120,12 +194,17 @@ impl Stack {
             .args(["--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path"])
             .arg(format!("--ready-fd={}", ready_writer.as_raw_fd()))
             .arg(format!("--exit-fd={}", exit_reader.as_raw_fd()))
+            .args(api.map(|directory| format!("--api-socket=/proc/self/fd/{}/{API_SOCKET}", directory.as_raw_fd())))
             .arg(format!("/proc/self/fd/{}", namespace.as_raw_fd()))
             .arg("tap0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log_writer);
-        sys::inherit(&mut command, &[namespace.as_fd(), ready_writer.as_fd(), exit_reader.as_fd()]);
+            .stderr(log_writer)
+            // A terminal's Ctrl-C is not for it: who is asked to end may need the network for that.
+            .process_group(0);
+        let mut inherited = vec![namespace.as_fd(), ready_writer.as_fd(), exit_reader.as_fd()];
+        inherited.extend(api.map(|directory| directory.as_fd()));
+        sys::inherit(&mut command, &inherited);
         let process = command.spawn().map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => unavailable("slirp4netns is not installed", None),
             _ => unavailable("slirp4netns cannot be run", Some(source)),

@@ -69,14 +69,15 @@ fn limit_of(resource: Resource) -> Limit {
     }
 }
 
-/// Lets the step's user reopen its own output through `/dev/stdout`: a pipe belongs to who made it.
+/// Lets the step's user reopen its own streams through `/dev/stdout` and its kin: a pipe belongs to who made it.
 pub(super) fn own_output(spec: &Spec) {
     if spec.uid == 0 || spec.identity == Identity::SingleId {
         return;
     }
-    for fd in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+    for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         let is_pipe = rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
-        if is_pipe {
+        // A terminal is one of the step's own devpts.
+        if is_pipe || rustix::termios::isatty(fd) {
             // Only a convenience: where the id is not mapped the command still has the open descriptor.
             let _ = rustix::fs::fchown(fd, Some(Uid::from_raw(spec.uid)), None);
         }
@@ -89,7 +90,13 @@ pub(super) fn drop_privileges(spec: &Spec) -> Result<(), StepError> {
     let allowed = if spec.privileged {
         rustix::thread::capabilities(None).context("read", "capabilities")?.permitted
     } else {
-        CAPABILITIES
+        spec.capabilities.map_or(CAPABILITIES, |wanted| CapabilitySet::from_bits_retain(wanted.0))
+    };
+    // All there are: of those bld itself has.
+    let allowed = if spec.capabilities.is_some() {
+        allowed & rustix::thread::capabilities(None).context("read", "capabilities")?.permitted
+    } else {
+        allowed
     };
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);

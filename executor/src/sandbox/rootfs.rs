@@ -86,7 +86,13 @@ pub(super) fn assemble(spec: &Spec, made: &mut Vec<PathBuf>) -> Result<Assembled
     for index in order {
         if let (Some(mount), Some((fd, kind))) = (spec.mounts.get(index), ready.get(index)) {
             let target = Root::new(&root).ensure(&mount.target, *kind, made)?;
-            attach(fd, target.as_fd(), &mount.target)?;
+            match fd {
+                Some(fd) => attach(fd, target.as_fd(), &mount.target)?,
+                None => {
+                    let own = clone_tree(target.as_fd(), "", NO_DEVICES).context("bind", &mount.target)?;
+                    attach(&own, target.as_fd(), &mount.target)?;
+                }
+            }
         }
     }
     Ok(Assembled { root, files })
@@ -131,6 +137,17 @@ pub(super) fn clone_tree(source: BorrowedFd<'_>, path: &str, attributes: MountAt
     if !attributes.is_empty() {
         sys::mount_setattr(tree.as_fd(), attributes.bits().into())?;
     }
+    Ok(tree)
+}
+
+/// A second view of a file or directory with all that is mounted below it, attached nowhere.
+fn clone_all(source: BorrowedFd<'_>, attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(source, "", flags)?;
+    sys::mount_setattr(tree.as_fd(), attributes.bits().into())?;
     Ok(tree)
 }
 
@@ -186,7 +203,9 @@ fn make_stubs<'spec>(
 #[derive(Debug)]
 enum Source<'spec> {
     Bind { fd: OwnedFd, path: &'spec Path, subpath: &'spec Path, read_only: bool },
-    Tmpfs { size: Option<u64>, target: &'spec Path },
+    HostTree { fd: OwnedFd, path: &'spec Path, read_only: bool },
+    Own,
+    Tmpfs { size: Option<u64>, mode: u32, executable: bool, target: &'spec Path },
     Overlay { layers: Vec<OwnedFd>, upper: Option<(OwnedFd, OwnedFd)>, subpath: &'spec Path },
 }
 
@@ -197,7 +216,15 @@ fn open_source(mount: &Mount) -> Result<Source<'_>, StepError> {
             let fd = rustix::fs::open(source, flags, Mode::empty()).context("open the mount source", source)?;
             Source::Bind { fd, path: source, subpath, read_only: *read_only }
         }
-        MountSource::Tmpfs { size } => Source::Tmpfs { size: *size, target: &mount.target },
+        MountSource::HostTree { source, read_only } => {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(source, flags, Mode::empty()).context("open the mount source", source)?;
+            Source::HostTree { fd, path: source, read_only: *read_only }
+        }
+        MountSource::Own => Source::Own,
+        MountSource::Tmpfs { size, mode, executable } => {
+            Source::Tmpfs { size: *size, mode: *mode, executable: *executable, target: &mount.target }
+        }
         MountSource::Overlay { lowers, upper, subpath } => {
             Source::Overlay { layers: open_all(lowers)?, upper: upper.as_ref().map(open_upper).transpose()?, subpath }
         }
@@ -205,26 +232,34 @@ fn open_source(mount: &Mount) -> Result<Source<'_>, StepError> {
 }
 
 impl Source<'_> {
-    /// Turns the source into a mount that is attached nowhere.
+    /// Turns the source into a mount that is attached nowhere; `None` where it is the root's own directory.
     fn prepare(
         self,
         workshop: &OwnedFd,
         mounts: &OwnedFd,
         index: usize,
         in_user_namespace: bool,
-    ) -> Result<(OwnedFd, Kind), StepError> {
+    ) -> Result<(Option<OwnedFd>, Kind), StepError> {
         match self {
             Self::Bind { fd, path, subpath, read_only } => {
                 let fd = if is_whole(subpath) { fd } else { Root::new(&fd).open(subpath)? };
                 let attributes = if read_only { NO_DEVICES | READ_ONLY } else { NO_DEVICES };
                 let tree = clone_tree(fd.as_fd(), "", attributes).context("bind", path)?;
                 let kind = kind_of(&tree, path)?;
-                Ok((tree, kind))
+                Ok((Some(tree), kind))
             }
-            Self::Tmpfs { size, target } => {
+            Self::HostTree { fd, path, read_only } => {
+                let attributes = if read_only { NO_DEVICES | READ_ONLY } else { NO_DEVICES };
+                let tree = clone_all(fd.as_fd(), attributes).context("bind", path)?;
+                let kind = kind_of(&tree, path)?;
+                Ok((Some(tree), kind))
+            }
+            Self::Own => Ok((None, Kind::Directory)),
+            Self::Tmpfs { size, mode, executable, target } => {
                 let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | NO_DEVICES;
+                let attributes = if executable { attributes } else { attributes | MountAttrFlags::MOUNT_ATTR_NOEXEC };
                 let name = target.to_string_lossy();
-                Ok((tmpfs(&name, "1777", size, attributes)?, Kind::Directory))
+                Ok((Some(tmpfs(&name, &format!("{mode:o}"), size, attributes)?), Kind::Directory))
             }
             Self::Overlay { layers, upper, subpath } => {
                 // An overlay wants two directories at least.
@@ -234,13 +269,13 @@ impl Source<'_> {
                 let bottom = (layers.len() < 2).then_some(&place);
                 let whole = overlay(workshop, &layers, bottom, upper.as_ref(), in_user_namespace)?;
                 if is_whole(subpath) {
-                    return Ok((whole, Kind::Directory));
+                    return Ok((Some(whole), Kind::Directory));
                 }
                 attach(&whole, place.as_fd(), &name)?;
                 let part = Root::new(&whole).open(subpath)?;
                 let tree = clone_tree(part.as_fd(), "", NO_DEVICES).context("bind", subpath)?;
                 let kind = kind_of(&tree, subpath)?;
-                Ok((tree, kind))
+                Ok((Some(tree), kind))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
@@ -13,6 +14,7 @@ use super::child::{self, Descriptors, Report};
 use super::error::{Errno as Code, StepError};
 use super::seccomp::Filter;
 use super::spec::{Identity, Network, Spec};
+use super::streams::StreamKind;
 use super::sys;
 use super::wire::{Event, Exit, ExitStatus, Reply, Request, read_spec, receive, send};
 
@@ -70,6 +72,8 @@ struct Step {
     /// Times the kernel had killed for memory when the step began.
     out_of_memory: u64,
     phase: Phase,
+    /// Removed here when the builder is not there to do it.
+    cgroups: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,10 +114,10 @@ impl Server<'_> {
     }
 
     fn accept(&mut self) -> Result<(), Closed> {
-        let Ok(Some((Request { step }, fds))) = receive::<Request>(self.socket) else {
+        let Ok(Some((Request { step, streams }, fds))) = receive::<Request>(self.socket) else {
             return Err(Closed);
         };
-        match self.start(step, fds) {
+        match self.start(step, streams, fds) {
             Ok(started) => {
                 self.steps.push(started);
                 Ok(())
@@ -122,9 +126,9 @@ impl Server<'_> {
         }
     }
 
-    fn start(&mut self, number: u64, fds: Vec<OwnedFd>) -> Result<Step, StepError> {
+    fn start(&mut self, number: u64, streams: StreamKind, fds: Vec<OwnedFd>) -> Result<Step, StepError> {
         let mut fds = fds.into_iter();
-        let (Some(memory), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next()) else {
+        let (Some(memory), Some(streams)) = (fds.next(), streams.with(&mut fds)) else {
             return Err(failure("receive", Errno::BADMSG));
         };
         let network = fds.next();
@@ -138,15 +142,19 @@ impl Server<'_> {
         };
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failure("make a pipe for", errno))?;
         let out_of_memory = out_of_memory_kills();
-        let descriptors = Descriptors {
-            stdout: stdout.as_fd(),
-            stderr: stderr.as_fd(),
-            network: network.as_ref().map(AsFd::as_fd),
-            status: writer.as_fd(),
-        };
+        let descriptors =
+            Descriptors { streams: &streams, network: network.as_ref().map(AsFd::as_fd), status: writer.as_fd() };
         let (_, pidfd) = sys::clone_process(namespaces(&spec), || child::run(&spec, &descriptors, filter))
             .map_err(|error| failure("clone", Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        Ok(Step { number, pidfd, status: Some(reader), reports: Vec::new(), out_of_memory, phase: Phase::SetUp })
+        Ok(Step {
+            number,
+            pidfd,
+            status: Some(reader),
+            reports: Vec::new(),
+            out_of_memory,
+            phase: Phase::SetUp,
+            cgroups: spec.cgroups,
+        })
     }
 
     /// Kills all steps and waits until nothing of them is left.
@@ -156,6 +164,10 @@ impl Server<'_> {
         }
         for step in self.steps.drain(..) {
             let _ = waitid(WaitId::PidFd(step.pidfd.as_fd()), WaitIdOptions::EXITED);
+            for cgroup in &step.cgroups {
+                // Gone already where the builder lives.
+                let _ = rustix::fs::rmdir(cgroup);
+            }
         }
     }
 }

@@ -47,6 +47,14 @@ pub struct Spec {
     pub privileged: bool,
     /// Forbid the step to gain privileges by executing setuid files.
     pub no_new_privileges: bool,
+    /// Capabilities of root inside; `None` = those of a `RUN` step. Of no meaning where `privileged` is.
+    pub capabilities: Option<Capabilities>,
+    /// Refuse writes to the root file system once all is set up. Mounts stay as they are.
+    pub read_only: bool,
+    /// Cgroup directories of the host that the step is put into, absolute; made by the builder, who also removes them.
+    /// When the builder dies the helper does.
+    #[serde(with = "paths_bytes")]
+    pub cgroups: Vec<PathBuf>,
     /// How user ids of the step reach the disk; what [`super::userns::enter`] returned.
     pub identity: Identity,
 }
@@ -169,10 +177,24 @@ pub enum MountSource {
         /// Refuse writes.
         read_only: bool,
     },
+    /// A directory or file of the host with all that is mounted below it: the user's choice.
+    HostTree {
+        /// Absolute path on the host.
+        #[serde(with = "path_bytes")]
+        source: PathBuf,
+        /// Refuse writes.
+        read_only: bool,
+    },
+    /// The directory itself, made when it is missing: it stays writable when the root is read-only.
+    Own,
     /// An empty file system in memory.
     Tmpfs {
         /// Size in bytes.
         size: Option<u64>,
+        /// Permission bits of its root.
+        mode: u32,
+        /// Whether programs in it may be executed.
+        executable: bool,
     },
     /// Layers of another image or stage.
     Overlay {
@@ -185,6 +207,46 @@ pub enum MountSource {
         #[serde(with = "path_bytes")]
         subpath: PathBuf,
     },
+}
+
+/// A set of capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities(pub(super) u64);
+
+impl Capabilities {
+    /// Those of a `RUN` step.
+    pub fn standard() -> Self {
+        Self(super::privileges::CAPABILITIES.bits())
+    }
+
+    /// None at all.
+    pub fn none() -> Self {
+        Self(0)
+    }
+
+    /// Every one that the kernel may have.
+    pub fn all() -> Self {
+        Self(u64::MAX)
+    }
+
+    /// The capability called `name`, in any case, with or without `CAP_`.
+    pub fn named(name: &str) -> Option<Self> {
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        rustix::thread::CapabilitySet::from_name(bare).map(|set| Self(set.bits()))
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These without those.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
 }
 
 /// A resource that `--ulimit` can bound.
@@ -262,6 +324,9 @@ impl Spec {
             if !path.is_absolute() {
                 return Err(invalid("root", "a layer path is not absolute"));
             }
+        }
+        if self.cgroups.iter().any(|path| !path.is_absolute()) {
+            return Err(invalid("cgroups", "a path is not absolute"));
         }
         if self.root.lowers.is_empty() && self.root.upper.is_none() {
             return Err(invalid("root", "neither a layer nor an upper directory"));

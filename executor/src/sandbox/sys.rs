@@ -115,8 +115,17 @@ pub(super) fn reset_signals() {
 }
 
 /// Sets attributes (`MOUNT_ATTR_*`) of the mount that `mount` is the root of, and of those below it.
-#[expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
 pub(super) fn mount_setattr(mount: BorrowedFd<'_>, set: u64) -> Result<(), Errno> {
+    set_attributes(mount, set, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE)
+}
+
+/// [`mount_setattr`] of the one mount alone.
+pub(super) fn mount_setattr_alone(mount: BorrowedFd<'_>, set: u64) -> Result<(), Errno> {
+    set_attributes(mount, set, libc::AT_EMPTY_PATH)
+}
+
+#[expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
+fn set_attributes(mount: BorrowedFd<'_>, set: u64, flags: i32) -> Result<(), Errno> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: the path is a static empty C string, `attributes` lives across the call and its size is given.
     let result = unsafe {
@@ -124,7 +133,7 @@ pub(super) fn mount_setattr(mount: BorrowedFd<'_>, set: u64) -> Result<(), Errno
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )

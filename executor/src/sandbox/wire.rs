@@ -1,7 +1,7 @@
 //! What `bld` and its helper say to each other: packets of JSON on a `SOCK_SEQPACKET` socket, descriptors beside them.
 //!
 //! ```text
-//! bld -> helper   Request   + [specification in a memfd, stdout, stderr, network namespace?]
+//! bld -> helper   Request   + [specification in a memfd, streams (1 to 3), network namespace?]
 //! helper -> bld   Started   + [pidfd of the step]
 //! helper -> bld   Failed                           the command never ran
 //! helper -> bld   Exited                           after Started, once nothing of the step is left
@@ -22,15 +22,17 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StepError;
 use super::spec::Spec;
+use super::streams::StreamKind;
 
 /// No packet is longer.
 const MAX_PACKET: usize = 128 << 10;
-const MAX_DESCRIPTORS: usize = 4;
+const MAX_DESCRIPTORS: usize = 5;
 
 /// Asks for a step; the specification is too long for a packet.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) step: u64,
+    pub(super) streams: StreamKind,
 }
 
 /// What became of a step.

@@ -14,6 +14,7 @@ use bld_oci::Timestamp;
 use bld_oci::compression::Codec;
 use bld_oci::compression::Decoder;
 use bld_oci::compression::detect;
+use bld_oci::layer::EntryKind;
 use bld_oci::layer::LayerReader;
 
 use super::error::SourceError;
@@ -22,7 +23,7 @@ use crate::layers::unpack::UnpackOptions;
 use crate::layers::unpack::unpack;
 
 /// Longer than any Dockerfile the parser takes.
-const MAX_DOCKERFILE: u64 = (64 << 20) + 1;
+const MAX_DOCKERFILE: u64 = (32 << 20) + 1;
 const BLOCK: usize = 512;
 
 /// What a context file is.
@@ -79,6 +80,23 @@ pub fn read_context(
     let outcome = outcome.map_err(|source| SourceError::Unpack { what: what.to_owned(), source })?;
     unpacked.newest = outcome.tree.iter().map(|(_, node)| node.metadata.mtime).max();
     Ok(ContextFile::Archive(unpacked))
+}
+
+/// The newest time of a file in an archive; `None` for anything that is none, or is broken.
+pub(super) fn newest_file(mut input: impl Read + Send) -> Option<Timestamp> {
+    let mut first = Vec::with_capacity(BLOCK);
+    input.by_ref().take(BLOCK as u64).read_to_end(&mut first).ok()?;
+    if !is_archive(&first) {
+        return None;
+    }
+    let mut archive = LayerReader::archive(Decoder::new(first.as_slice().chain(input)).ok()?);
+    let mut newest = None;
+    while let Some((entry, _)) = archive.next_entry().ok()? {
+        if matches!(entry.kind, EntryKind::File { .. }) {
+            newest = newest.max(Some(entry.metadata.mtime));
+        }
+    }
+    newest
 }
 
 /// A stream as a file without a name, so that another thread can read it.

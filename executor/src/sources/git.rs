@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 
 use bld_cache::Store;
+use bld_cache::store::Claim;
 use bld_oci::Timestamp;
 use bld_solver::remote::GitSource;
 use rustix::fs::AtFlags;
@@ -109,7 +110,13 @@ impl Remotes {
                 let listed = git.run("read the references of", &directory, &arguments)?;
                 let missing =
                     || SourceError::NoReference { remote: source.remote.clone(), reference: reference.to_owned() };
-                choose(&listed, reference).ok_or_else(missing)?
+                match choose(&listed, reference) {
+                    Some(commit) => commit,
+                    None if is_abbreviated(reference) => {
+                        self.find_abbreviated(source, &git, &directory, reference)?.ok_or_else(missing)?
+                    }
+                    None => return Err(missing()),
+                }
             }
         };
         match &source.checksum {
@@ -120,14 +127,80 @@ impl Remotes {
         }
     }
 
-    fn checkout_now(&self, source: &GitSource, commit: &str, abort: Abort) -> Result<Checkout, SourceError> {
-        let (git, directory) = self.git(source, abort)?;
+    /// The commit whose name begins so. Servers know only whole names, so everything is fetched unless a branch or tag has it.
+    fn find_abbreviated(
+        &self,
+        source: &GitSource,
+        git: &Git<'_>,
+        directory: &Path,
+        beginning: &str,
+    ) -> Result<Option<String>, SourceError> {
+        let beginning = beginning.to_ascii_lowercase();
         let remote = source.remote.without_user_info();
+        let listed = git.run("read the references of", directory, &["ls-remote", "-q", "--", remote.secret()])?;
+        let tips = listed.lines().filter_map(|line| line.split_once('\t')).filter(|(commit, _)| is_commit(commit));
+        // The object of an annotated tag is no commit.
+        let is_tag = |name: &str| listed.contains(&format!("\t{name}^{{}}"));
+        let mut tips: Vec<&str> =
+            tips.filter(|(tip, name)| tip.starts_with(&beginning) && !is_tag(name)).map(|(tip, _)| tip).collect();
+        tips.sort_unstable();
+        tips.dedup();
+        if let [tip] = tips.as_slice() {
+            return Ok(Some((*tip).to_owned()));
+        }
+        let (bare, _claim) = self.bare(git, directory, source)?;
+        fetch_all(git, &bare, remote.secret())?;
+        let wanted = format!("{beginning}^{{commit}}");
+        let found = git.run_locally("look into the copy of", &bare, &["rev-parse", "-q", "--verify", &wanted]);
+        let found = found.ok().map(|found| found.trim().to_owned()).filter(|found| is_commit(found));
+        if let Some(commit) = &found {
+            git.run_locally("keep a commit of", &bare, &["update-ref", &kept(commit), commit])?;
+        }
+        Ok(found)
+    }
+
+    /// When the commit was made that a source stands for.
+    pub(super) async fn commit_time(&self, source: &GitSource) -> Result<Timestamp, SourceError> {
+        let commit = self.commit(source).await?;
+        let source = source.clone();
+        self.blocking(move |this, abort| {
+            let (git, directory) = this.git(&source, abort)?;
+            let (bare, _claim) = this.fetched(&git, &directory, &source, &commit)?;
+            time_of(&git, &bare, &kept(&commit))
+        })
+        .await
+    }
+
+    /// The bare repository that has the commit now; nobody else changes it while the claim is held.
+    fn fetched(
+        &self,
+        git: &Git<'_>,
+        directory: &Path,
+        source: &GitSource,
+        commit: &str,
+    ) -> Result<(PathBuf, Claim), SourceError> {
+        let (bare, claim) = self.bare(git, directory, source)?;
+        fetch(git, &bare, source, source.remote.without_user_info().secret(), commit)?;
+        Ok((bare, claim))
+    }
+
+    /// The bare repository of a remote, new if it has to be.
+    fn bare(&self, git: &Git<'_>, directory: &Path, source: &GitSource) -> Result<(PathBuf, Claim), SourceError> {
         let name = blake3::hash(source.remote.secret().as_bytes()).to_hex();
         let name = name.get(..32).unwrap_or_default();
         let bare = directory.join(name);
         let claim = self.shared.store.claim_name(&format!("git-{name}"))?;
-        fetch(&git, &bare, source, remote.secret(), commit)?;
+        make_directory(&bare)?;
+        if !bare.join("HEAD").exists() {
+            git.run_locally("make a copy of", &bare, &["init", "-q", "--bare"])?;
+        }
+        Ok((bare, claim))
+    }
+
+    fn checkout_now(&self, source: &GitSource, commit: &str, abort: Abort) -> Result<Checkout, SourceError> {
+        let (git, directory) = self.git(source, abort)?;
+        let remote = source.remote.without_user_info();
+        let (bare, claim) = self.fetched(&git, &directory, source, commit)?;
 
         let directory = self.shared.store.scratch()?;
         let store = self.shared.store.clone();
@@ -141,11 +214,8 @@ impl Remotes {
         git.run_locally("lay out", &place, &arguments)?;
         drop(claim);
         git.run_locally("lay out", &place, &["checkout", "-q", "--detach", "FETCH_HEAD"])?;
-        let time = git.run_locally("lay out", &place, &["log", "-1", "--format=%ct"])?;
-        if source.commit_time
-            && let Ok(seconds) = time.trim().parse()
-        {
-            checkout.time = Timestamp::from_seconds(seconds);
+        if source.commit_time {
+            checkout.time = time_of(&git, &place, "HEAD")?;
         }
         git.run_locally("lay out", &place, &["remote", "add", "--", "origin", remote.secret()])?;
         if source.submodules && place.join(".gitmodules").symlink_metadata().is_ok_and(|status| status.is_file()) {
@@ -170,8 +240,19 @@ fn kept(commit: &str) -> String {
     format!("refs/bld/{commit}")
 }
 
+fn time_of(git: &Git<'_>, repository: &Path, reference: &str) -> Result<Timestamp, SourceError> {
+    let time = git.run_locally("read the time of", repository, &["log", "-1", "--format=%ct", reference])?;
+    // Whatever else git prints is no time: the commit is a broken one.
+    Ok(time.trim().parse().map_or(Timestamp::FIXED, Timestamp::from_seconds))
+}
+
 fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What git itself takes for the beginning of a commit's name, if nothing is called so.
+fn is_abbreviated(text: &str) -> bool {
+    (7..64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The commit of `reference` in a list of references: the one of this very name, else a branch, else a tag, as git checks out.
@@ -192,10 +273,6 @@ fn choose(listed: &str, reference: &str) -> Option<String> {
 
 /// Sees to it that the bare repository has the commit.
 fn fetch(git: &Git<'_>, bare: &Path, source: &GitSource, remote: &str, commit: &str) -> Result<(), SourceError> {
-    make_directory(bare)?;
-    if !bare.join("HEAD").exists() {
-        git.run_locally("make a copy of", bare, &["init", "-q", "--bare"])?;
-    }
     let reference = kept(commit);
     let has = || git.run_locally("look into the copy of", bare, &["rev-parse", "-q", "--verify", &reference]).is_ok();
     if has() {
@@ -220,19 +297,19 @@ fn fetch(git: &Git<'_>, bare: &Path, source: &GitSource, remote: &str, commit: &
     };
     git.run("fetch", bare, &["fetch", "-q", "--depth=1", "--no-tags", "--", remote, &by_name]).map_err(|_| error)?;
     if !is_it(git) {
-        let all = [
-            "fetch",
-            "-q",
-            "--unshallow",
-            "--no-tags",
-            "--",
-            remote,
-            "+refs/heads/*:refs/all/heads/*",
-            "+refs/tags/*:refs/all/tags/*",
-        ];
-        git.run("fetch", bare, &all)?;
+        fetch_all(git, bare, remote)?;
     }
     git.run_locally("keep a commit of", bare, &["update-ref", &reference, commit]).map(drop)
+}
+
+/// Fetches every branch and tag with its whole history.
+fn fetch_all(git: &Git<'_>, bare: &Path, remote: &str) -> Result<(), SourceError> {
+    let mut arguments = vec!["fetch", "-q", "--no-tags"];
+    if bare.join("shallow").exists() {
+        arguments.push("--unshallow");
+    }
+    arguments.extend(["--", remote, "+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*"]);
+    git.run("fetch", bare, &arguments).map(drop)
 }
 
 fn make_directory(path: &Path) -> Result<(), SourceError> {

@@ -3,6 +3,7 @@
 //! ```text
 //! known with its body in the store:  GET If-None-Match   304 or the same ETag -> nothing is transferred
 //! else, or changed:                  GET                 -> content store, size and checksum verified, remembered
+//! cut in the middle:                 GET Range If-Range  206 -> the rest; 200 -> all of it once more
 //! ```
 //! What a server says about a file is remembered under a hash of its URL: the URL may hold a password.
 
@@ -12,6 +13,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bld_cache::StoreError;
+use bld_cache::store::Ingest;
 use bld_oci::Digest;
 use bld_oci::Timestamp;
 use bld_oci::image::Descriptor;
@@ -28,7 +30,10 @@ use super::client;
 use super::error::SourceError;
 
 const MEMO: &str = "http";
+/// How often in a row nothing new may come.
 const ATTEMPTS: u32 = 3;
+/// How often a file may be cut although something comes each time.
+const MOST_ATTEMPTS: u32 = 20;
 /// A server that wants to be left alone for longer is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
@@ -59,6 +64,30 @@ impl Known {
     }
 }
 
+/// What came of a file before its connection was cut.
+#[derive(Debug)]
+struct Partial {
+    ingest: Ingest,
+    /// What the server must still say of the file for the rest of it to fit.
+    validator: String,
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+impl Partial {
+    /// `None` if nothing came, or if nobody could tell whether a rest belongs to it.
+    fn new(ingest: Ingest, etag: Option<String>, last_modified: Option<String>) -> Option<Partial> {
+        // A weak ETag says that two files mean the same, not that they are the same bytes.
+        let strong = etag.clone().filter(|etag| !etag.starts_with("W/"));
+        let validator = strong.or_else(|| last_modified.clone())?;
+        (ingest.size() > 0).then_some(Partial { ingest, validator, etag, last_modified })
+    }
+
+    fn size(&self) -> u64 {
+        self.ingest.size()
+    }
+}
+
 impl Remotes {
     /// The file as it is now, in the content store. Asked for once in a build.
     pub async fn fetch(&self, source: &HttpSource) -> Result<Fetched, SourceError> {
@@ -86,16 +115,20 @@ impl Remotes {
             let modified = known.and_then(|(fetched, _)| fetched.modified.filter(|_| fetched.digest == checksum));
             return Ok(Fetched { digest: checksum, size, modified });
         }
-        let mut attempt = 1;
+        let mut partial = None;
+        let (mut tries, mut fruitless) = (0, 0);
         loop {
-            match self.attempt(source, known.as_ref(), &id).await {
-                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
-                    let pause = pause(&error, attempt);
-                    if pause > LONGEST_WAIT {
+            let before = partial.as_ref().map_or(0, Partial::size);
+            match self.attempt(source, known.as_ref(), &id, &mut partial).await {
+                Err(error) if error.is_transient() => {
+                    let came = partial.as_ref().map_or(0, Partial::size) > before;
+                    fruitless = if came { 0 } else { fruitless + 1 };
+                    tries += 1;
+                    let pause = pause(&error, fruitless.max(1));
+                    if fruitless >= ATTEMPTS || tries >= MOST_ATTEMPTS || pause > LONGEST_WAIT {
                         return Err(error);
                     }
                     tokio::time::sleep(pause).await;
-                    attempt += 1;
                 }
                 outcome => return outcome,
             }
@@ -107,6 +140,7 @@ impl Remotes {
         source: &HttpSource,
         known: Option<&(Fetched, Known)>,
         id: &[u8; 32],
+        partial: &mut Option<Partial>,
     ) -> Result<Fetched, SourceError> {
         let url = || source.url.clone();
         let transport = |error: reqwest::Error| {
@@ -124,8 +158,11 @@ impl Remotes {
         if let Some(value) = self.authorization(source)? {
             request = request.header(header::AUTHORIZATION, value);
         }
-        // The checksum decides, not the server.
-        if let Some((_, known)) = known.filter(|_| source.checksum.is_none()) {
+        if let Some(partial) = partial.as_ref() {
+            request = request.header(header::RANGE, format!("bytes={}-", partial.size()));
+            request = request.header(header::IF_RANGE, &partial.validator);
+        } else if let Some((_, known)) = known.filter(|_| source.checksum.is_none()) {
+            // With a checksum that decides, not the server.
             if let Some(etag) = &known.etag {
                 request = request.header(header::IF_NONE_MATCH, etag);
             } else if let Some(date) = &known.last_modified {
@@ -136,7 +173,7 @@ impl Remotes {
         let text =
             |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
         let (etag, last_modified) = (text(header::ETAG), text(header::LAST_MODIFIED));
-        if let Some((fetched, known)) = known {
+        if let Some((fetched, known)) = known.filter(|_| partial.is_none()) {
             let same = etag.is_some() && known.etag == etag && !etag.as_deref().unwrap_or_default().starts_with("W/");
             if response.status() == StatusCode::NOT_MODIFIED || (response.status().is_success() && same) {
                 return Ok(fetched.clone());
@@ -147,17 +184,43 @@ impl Remotes {
             let reason = client::RedirectError::Scheme.to_string();
             return Err(SourceError::Transport { url: url(), reason, transient: false });
         }
-        if response.status() != StatusCode::OK {
-            let retry_after = text(header::RETRY_AFTER).and_then(|value| value.parse().ok());
-            return Err(SourceError::Status { url: url(), status: response.status().as_u16(), retry_after });
-        }
+        let resumes = |partial: &Partial| {
+            let range = text(header::CONTENT_RANGE);
+            range.is_some_and(|range| range.starts_with(&format!("bytes {}-", partial.size())))
+        };
+        let rest = match (response.status(), partial.take()) {
+            (StatusCode::PARTIAL_CONTENT, Some(partial)) if resumes(&partial) => Some(partial),
+            // Another part than was asked for, or none any more: the next try asks for all of it.
+            (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
+                let reason = "it does not send the rest of the file".to_owned();
+                return Err(SourceError::Transport { url: url(), reason, transient: true });
+            }
+            (StatusCode::OK, _) => None,
+            (status, kept) => {
+                *partial = kept;
+                let retry_after = text(header::RETRY_AFTER);
+                let retry_after = retry_after.and_then(|value| seconds_until(&value, text(header::DATE).as_deref()));
+                return Err(SourceError::Status { url: url(), status: status.as_u16(), retry_after });
+            }
+        };
         let limit = self.shared.config.max_bytes.min(crate::worker::free_space(self.shared.store.root()));
         let too_large = || SourceError::TooLarge { url: url(), limit };
-        if response.content_length().is_some_and(|length| length > limit) {
+        let (mut ingest, etag, last_modified) = match rest {
+            Some(rest) => (rest.ingest, rest.etag, rest.last_modified),
+            None => (self.shared.store.blobs().ingest()?, etag, last_modified),
+        };
+        if response.content_length().is_some_and(|length| ingest.size().saturating_add(length) > limit) {
             return Err(too_large());
         }
-        let mut ingest = self.shared.store.blobs().ingest()?;
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => {
+                    *partial = Partial::new(ingest, etag, last_modified);
+                    return Err(transport(error));
+                }
+            };
             if ingest.size() + chunk.len() as u64 > limit {
                 return Err(too_large());
             }
@@ -211,6 +274,15 @@ fn memo_key(source: &HttpSource) -> [u8; 32] {
     *blake3::hash(source.url.secret().as_bytes()).as_bytes()
 }
 
+/// A number of seconds, or a date by the clock of the server that sent it.
+fn seconds_until(text: &str, now: Option<&str>) -> Option<u64> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(seconds);
+    }
+    let (then, now) = (http_date(text)?, http_date(now?)?);
+    Some(u64::try_from(then.seconds - now.seconds).unwrap_or(0))
+}
+
 /// How long to wait before the next try: what the server wants, else longer each time and never twice the same.
 fn pause(error: &SourceError, attempt: u32) -> Duration {
     if let SourceError::Status { retry_after: Some(seconds), .. } = error {
@@ -246,6 +318,16 @@ fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_to_come_back() {
+        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(seconds_until("7", None), Some(7));
+        assert_eq!(seconds_until("Sun, 06 Nov 1994 08:49:40 GMT", now), Some(3));
+        assert_eq!(seconds_until("Sun, 06 Nov 1994 08:49:30 GMT", now), Some(0));
+        assert_eq!(seconds_until("Sun, 06 Nov 1994 08:49:40 GMT", None), None);
+        assert_eq!(seconds_until("soon", now), None);
+    }
 
     #[test]
     fn dates() {

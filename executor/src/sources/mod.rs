@@ -36,6 +36,7 @@ use bld_oci::Timestamp;
 use bld_solver::op::Source;
 use bld_solver::remote::GitSource;
 use bld_solver::remote::HttpSource;
+use bld_solver::remote::Remote;
 use tokio::sync::OnceCell;
 
 pub use self::archive::ContextFile;
@@ -134,6 +135,21 @@ impl Remotes {
             Source::Git(git) => self.pin_git(git).await,
             Source::Image { .. } | Source::Local { .. } => Err(SourceError::NotRemote),
         }
+    }
+
+    /// The time of a source: of its commit, as its server says, or of the newest file of the archive it is.
+    pub async fn time(&self, remote: &Remote) -> Result<Option<Timestamp>, SourceError> {
+        let http = match remote {
+            Remote::Git(git) => return self.commit_time(git).await.map(Some),
+            Remote::Http(http) => http,
+        };
+        let fetched = self.fetch(http).await?;
+        if fetched.modified.is_some() {
+            return Ok(fetched.modified);
+        }
+        let body = self.shared.store.blobs().open(&fetched.digest)?;
+        let found = tokio::task::spawn_blocking(move || archive::newest_file(body)).await;
+        found.map_err(|_| SourceError::Canceled)
     }
 
     async fn pin_http(&self, source: &HttpSource) -> Result<[u8; 32], SourceError> {

@@ -26,7 +26,7 @@ use crate::layers;
 /// Blobs being made, or made, in this build.
 #[derive(Debug, Default)]
 pub(super) struct BlobJobs {
-    jobs: Mutex<HashMap<(LayerId, String), Job>>,
+    jobs: Mutex<HashMap<(LayerId, String, Option<Timestamp>), Job>>,
 }
 
 type Job = Arc<OnceCell<Result<LayerBlob, Arc<ExecuteError>>>>;
@@ -36,22 +36,24 @@ impl<R: Reporter + 'static> LocalWorker<R> {
     pub(super) fn start_blob(&self, layer: LayerId, compression: Compression) {
         let this = self.clone();
         // Who needs the blob waits for the same job in `blob`; if nobody does, nobody misses it.
-        drop(tokio::spawn(async move { this.blob(layer, compression).await }));
+        drop(tokio::spawn(async move { this.blob(layer, compression, this.shared.config.clamp).await }));
     }
 
-    /// The blob of a layer. A layer of a base image keeps the blob it came with, however that is compressed.
-    pub async fn blob(&self, layer: LayerId, compression: Compression) -> Result<LayerBlob, ExecuteError> {
+    /// The blob of a layer, with times of files after `clamp` at `clamp`.
+    pub async fn blob(
+        &self,
+        layer: LayerId,
+        compression: Compression,
+        clamp: Option<Timestamp>,
+    ) -> Result<LayerBlob, ExecuteError> {
         let job = {
             let mut jobs = self.shared.blob_jobs.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(jobs.entry((layer, compression.identity())).or_default())
+            Arc::clone(jobs.entry((layer, compression.identity(), clamp)).or_default())
         };
         let result = job.get_or_init(|| async {
             let permit = Arc::clone(&self.shared.processing).acquire_owned().await;
             let made = self
-                .blocking(move |this, _| {
-                    let clamp = this.shared.config.clamp;
-                    blob_of(&this.shared.store, &this.shared.layers, layer, compression, clamp)
-                })
+                .blocking(move |this, _| blob_of(&this.shared.store, &this.shared.layers, layer, compression, clamp))
                 .await;
             drop(permit);
             made.map_err(Arc::new)

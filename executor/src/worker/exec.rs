@@ -86,6 +86,9 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                 SecurityMode::Insecure => true,
             },
             no_new_privileges: false,
+            capabilities: None,
+            read_only: false,
+            cgroups: Vec::new(),
             identity: self.shared.config.identity,
         };
         let mut log = self.shared.store.logs().create(&self.shared.config.build_id, &id.index().to_string())?;

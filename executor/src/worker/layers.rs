@@ -1,10 +1,14 @@
 //! Layers as directories, trees and views. A layer of a base image is a blob until somebody needs its files.
 
 use std::collections::HashMap;
+use std::io::Read;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
@@ -28,6 +32,9 @@ use crate::layers;
 use crate::layers::LayerError;
 use crate::layers::LayerMode;
 use crate::layers::unpack::UnpackOptions;
+use crate::pull::Pull;
+use crate::pull::PullError;
+use crate::pull::Puller;
 use crate::view::merged::MergedTree;
 
 /// Where image layers are noted that mean something else on other layers: see [`Layers::unpacked`].
@@ -43,17 +50,24 @@ const RESERVE_PART: u64 = 32;
 pub struct Layers {
     store: Store,
     mode: LayerMode,
+    puller: Option<Puller>,
     directories: Mutex<HashMap<LayerId, Unpacked>>,
     views: Mutex<HashMap<Vec<LayerId>, Arc<MergedTree>>>,
 }
 
 /// A layer's index and its directory.
-pub(super) type Unpacked = (Arc<Tree>, PathBuf);
+pub(crate) type Unpacked = (Arc<Tree>, PathBuf);
 
 impl Layers {
     /// The layers of `store`.
     pub fn new(store: Store, mode: LayerMode) -> Layers {
-        Layers { store, mode, directories: Mutex::default(), views: Mutex::default() }
+        Layers { store, mode, puller: None, directories: Mutex::default(), views: Mutex::default() }
+    }
+
+    /// The same; blobs that are not in the store come from `puller`.
+    #[must_use]
+    pub fn with_puller(self, puller: Option<Puller>) -> Layers {
+        Layers { puller, ..self }
     }
 
     /// What layer directories can hold here.
@@ -81,7 +95,15 @@ impl Layers {
         self.stack(&[layer])?.pop().ok_or(ExecuteError::LayerMissing)
     }
 
-    fn stack(&self, layers: &[LayerId]) -> Result<Vec<Unpacked>, ExecuteError> {
+    /// Index and directory of each layer, bottom to top.
+    pub(crate) fn stack(&self, layers: &[LayerId]) -> Result<Vec<Unpacked>, ExecuteError> {
+        let unknown: Vec<LayerId> = {
+            let directories = guard(&self.directories);
+            layers.iter().filter(|layer| !directories.contains_key(layer)).copied().collect()
+        };
+        if unknown.len() > 1 {
+            self.unpack_side_by_side(&unknown)?;
+        }
         let mut stack: Vec<Unpacked> = Vec::with_capacity(layers.len());
         for (index, layer) in layers.iter().enumerate() {
             let known = guard(&self.directories).get(layer).cloned();
@@ -92,6 +114,53 @@ impl Layers {
             stack.push(unpacked);
         }
         Ok(stack)
+    }
+
+    /// Unpacks the layers of images that need no others for it, several at once. Whatever goes wrong but for the network goes wrong again,
+    /// and is said, when they are looked at one by one.
+    fn unpack_side_by_side(&self, layers: &[LayerId]) -> Result<(), ExecuteError> {
+        let mut packed = Vec::new();
+        for layer in layers {
+            if let Some(facets) = self.store.layers().facets(*layer)?
+                && facets.directory.is_none()
+            {
+                packed.push((*layer, facets));
+            }
+        }
+        if packed.len() < 2 {
+            return Ok(());
+        }
+        if let Some(puller) = &self.puller {
+            puller.start(packed.iter().filter_map(|(_, facets)| facets.blobs.first()).map(|(_, blob)| blob));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), ExecuteError> {
+            while let Some((layer, facets)) = packed.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error @ ExecuteError::Pull(_)) = self.unpack_alone(*layer, facets) {
+                    return Err(error);
+                }
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores.min(packed.len())).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    }
+
+    /// Gives a layer its directory if its blob alone says all about it.
+    fn unpack_alone(&self, layer: LayerId, facets: &LayerFacets) -> Result<(), ExecuteError> {
+        let (key, _) = KeyHasher::new(Domain("bld.unpack-alone.v1")).bytes("layer", layer.as_bytes()).finish();
+        let _claim = self.store.claim(key)?;
+        if self.store.layers().facets(layer)?.is_some_and(|facets| facets.directory.is_some()) {
+            return Ok(());
+        }
+        let (active, alone) = self.unpack_any(facets, None)?;
+        if alone.is_self_contained() {
+            self.store.layers().attach_directory(layer, active, &alone.tree)?;
+        }
+        Ok(())
     }
 
     /// A layer's files, unpacked now if they are not yet. Done once on this machine: whoever comes second waits.
@@ -116,7 +185,10 @@ impl Layers {
         let alone = match self.unpack_any(&facets, None) {
             Err(ExecuteError::Layer(LayerError::HardlinkOutside { .. })) if !below.is_empty() => None,
             Err(error) => {
-                self.store.layers().forget_image_blobs(layer)?;
+                // A network that fails says nothing about the blobs.
+                if !matches!(error, ExecuteError::Pull(_)) {
+                    self.store.layers().forget_image_blobs(layer)?;
+                }
                 return Err(error);
             }
             Ok(unpacked) => Some(unpacked),
@@ -169,12 +241,43 @@ impl Layers {
         lower: Option<&MergedTree>,
     ) -> Result<(ActiveLayer, layers::unpack::Unpacked), ExecuteError> {
         let mut failure = ExecuteError::LayerMissing;
+        let mut blobs = Vec::with_capacity(facets.blobs.len());
         for (_, blob) in &facets.blobs {
-            let active = self.store.layers().create()?;
-            match self.unpack_blob(facets, blob, active.directory(), lower) {
+            blobs.push((self.store.blobs().contains(&blob.digest)?.is_none(), blob));
+        }
+        // What is here first.
+        blobs.sort_by_key(|(is_missing, _)| *is_missing);
+        for (is_missing, blob) in blobs {
+            let pull = match &self.puller {
+                Some(puller) if is_missing => match puller.pull(blob) {
+                    Ok(pull) => Some(pull),
+                    Err(error) => {
+                        failure = error.into();
+                        continue;
+                    }
+                },
+                _ => None,
+            };
+            let mut active = self.store.layers().create()?;
+            let reader = pull.as_ref().map(Pull::reader);
+            let mut unpacked = self.unpack_blob(facets, blob, reader, active.directory(), lower);
+            if let Some(pull) = pull {
+                // What was wrong with the tar of a broken download is nobody's business.
+                match pull.wait() {
+                    Err(error) => unpacked = Err(PullError::from(error).into()),
+                    Ok(()) if pull.was_restarted() => {
+                        active = self.store.layers().create()?;
+                        unpacked = self.unpack_blob(facets, blob, None, active.directory(), lower);
+                    }
+                    Ok(()) => {}
+                }
+            }
+            match unpacked {
                 Ok(unpacked) => return Ok((active, unpacked)),
-                // The caller can help with this one.
-                Err(error @ ExecuteError::Layer(LayerError::HardlinkOutside { .. })) => failure = error,
+                // The caller can help with these.
+                Err(error @ (ExecuteError::Layer(LayerError::HardlinkOutside { .. }) | ExecuteError::Pull(_))) => {
+                    failure = error;
+                }
                 Err(error) if matches!(failure, ExecuteError::LayerMissing) => failure = error,
                 Err(_) => {}
             }
@@ -186,6 +289,7 @@ impl Layers {
         &self,
         facets: &LayerFacets,
         blob: &Descriptor,
+        reader: Option<Box<dyn Read + Send>>,
         directory: &std::path::Path,
         lower: Option<&MergedTree>,
     ) -> Result<layers::unpack::Unpacked, ExecuteError> {
@@ -194,7 +298,11 @@ impl Layers {
             diff_id: diff_id.to_string(),
             source,
         };
-        let decoder = Decoder::new(self.store.blobs().open(&blob.digest)?).map_err(|error| failed(Box::new(error)))?;
+        let bytes = match reader {
+            Some(reader) => reader,
+            None => Box::new(self.store.blobs().open(&blob.digest)?),
+        };
+        let decoder = Decoder::new(bytes).map_err(|error| failed(Box::new(error)))?;
         let mut reader = LayerReader::new(DigestReader::new(decoder));
         let options = UnpackOptions {
             mode: self.mode,

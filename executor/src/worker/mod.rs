@@ -8,6 +8,7 @@
 //! | `layers` | layers as directories, trees and views; unpacking on demand |
 //! | `blobs` | layers as compressed tars, in the background |
 //! | `remote` | fetched files and git repositories as layers |
+//! | `emulation` | why a program of another architecture does not run |
 //! | `not_found` | why a command is said not to exist |
 //! | `cancel` | stopping what runs when the solver loses interest |
 //!
@@ -15,6 +16,7 @@
 
 mod blobs;
 mod cancel;
+mod emulation;
 mod exec;
 mod file;
 mod layers;
@@ -46,6 +48,7 @@ use bld_solver::op::Selector;
 use bld_solver::op::Source;
 use bld_solver::worker::Event;
 use bld_solver::worker::Reporter;
+use bld_solver::worker::Selected;
 use bld_solver::worker::Stream;
 use bld_solver::worker::Worker;
 use tokio::sync::Semaphore;
@@ -65,6 +68,7 @@ use crate::error::ExecuteError;
 use crate::layers::LayerMode;
 use crate::layers::OverlayFlavor;
 use crate::layers::Ownership;
+use crate::pull::Puller;
 use crate::sandbox::Helper;
 use crate::sandbox::Identity;
 use crate::secrets::Secrets;
@@ -93,6 +97,8 @@ pub struct WorkerConfig {
     pub agents: Agents,
     /// Fetches what is on the network.
     pub remotes: Remotes,
+    /// Brings layers of base images that are not in the store; `None` = nothing may be asked.
+    pub puller: Option<Puller>,
     /// The time given to files that bld makes up.
     pub made_up_time: Timestamp,
     /// No file of a new layer is given a later modification time than this.
@@ -141,8 +147,8 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         now: fn() -> Timestamp,
     ) -> LocalWorker<R> {
         let processing = Arc::new(Semaphore::new(config.cores.max(1)));
-        let networks = Networks::new(config.network);
-        let layers = Layers::new(store.clone(), layer_mode(config.identity));
+        let networks = Networks::new(config.network, config.cores);
+        let layers = Layers::new(store.clone(), layer_mode(config.identity)).with_puller(config.puller.clone());
         let shared = Shared {
             store,
             helper,
@@ -160,6 +166,19 @@ impl<R: Reporter + 'static> LocalWorker<R> {
     /// The store it works on.
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// The layers of the store as files.
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.shared.layers
+    }
+
+    /// Runs `work` on a thread where it may block.
+    pub(crate) async fn blocking_on<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LocalWorker<R>) -> Result<T, ExecuteError> + Send + 'static,
+    ) -> Result<T, ExecuteError> {
+        self.blocking(move |this, _| work(this)).await
     }
 
     /// Runs `work` on a thread where it may block. If the future is dropped, what `work` registered with its canceller is killed;
@@ -265,14 +284,15 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
         selector: &Selector,
         inputs: &[State],
         vertex: VertexId,
-    ) -> Result<[u8; 32], ExecuteError> {
+    ) -> Result<Selected, ExecuteError> {
         let (from, selector, inputs) = (from.clone(), selector.clone(), inputs.to_vec());
         self.blocking(move |this, _| {
             let view = this.copy_view(&from, &inputs)?;
             let source = view.as_source();
             let selection = crate::copy::select(source, &selector)?;
             this.tell_copy(vertex, &selection.notes)?;
-            Ok(selection.digest(source.view)?)
+            let all_matched = !selection.notes.iter().any(|note| matches!(note, Note::NoMatch { .. }));
+            Ok(Selected { digest: selection.digest(source.view)?, all_matched })
         })
         .await
     }

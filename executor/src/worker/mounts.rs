@@ -106,7 +106,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                     mounted.mounts.push(Mount { target: absolute(&cache.target), source });
                 }
                 ExecMount::Tmpfs(tmpfs) => {
-                    let source = MountSource::Tmpfs { size: tmpfs.size };
+                    let source = MountSource::Tmpfs { size: tmpfs.size, mode: 0o1777, executable: true };
                     mounted.mounts.push(Mount { target: absolute(&tmpfs.target), source });
                 }
                 ExecMount::Secret(_) | ExecMount::Ssh(_) => {}

@@ -1,6 +1,10 @@
 //! Networks of RUN steps. A private network is set up once and then lent to one step at a time, so that two steps at once never share
-//! ports and no step but the first waits for it.
+//! ports.
+//!
+//! Setting one up costs a processor some 25 ms. No more of them are set up at a time than there are processors: a step that waits for
+//! its turn takes what another has done with, if that is sooner, and short steps share a few networks.
 
+use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -31,12 +35,17 @@ pub enum NetworkPolicy {
 #[derive(Debug)]
 pub(super) struct Networks {
     policy: NetworkPolicy,
+    /// How many may be set up at a time.
+    at_once: usize,
     state: Mutex<State>,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     idle: Vec<NetworkSlot>,
+    /// How many are being set up.
+    starting: usize,
     /// Why there are none; found out once.
     unavailable: Option<String>,
 }
@@ -56,8 +65,8 @@ enum Kind {
 }
 
 impl Networks {
-    pub(super) fn new(policy: NetworkPolicy) -> Networks {
-        Networks { policy, state: Mutex::default() }
+    pub(super) fn new(policy: NetworkPolicy, cores: usize) -> Networks {
+        Networks { policy, at_once: cores.max(1), state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// The network for a step, and its `/etc/resolv.conf`.
@@ -90,23 +99,35 @@ impl Networks {
 
     /// A private network; else why not, and whether that was found out just now.
     fn private(&self) -> Result<NetworkSlot, (String, bool)> {
-        {
-            let mut state = self.lock();
+        let mut state = self.lock();
+        loop {
             if let Some(reason) = &state.unavailable {
                 return Err((reason.clone(), false));
             }
             if let Some(slot) = state.idle.pop() {
                 return Ok(slot);
             }
+            if state.starting < self.at_once {
+                break;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        NetworkSlot::private().map_err(|error| {
+        state.starting += 1;
+        drop(state);
+        let made = NetworkSlot::private();
+        let mut state = self.lock();
+        state.starting -= 1;
+        let outcome = made.map_err(|error| {
             let reason = match error {
                 SandboxError::Network { reason, .. } => reason,
                 error => error.to_string(),
             };
-            let first = self.lock().unavailable.replace(reason.clone()).is_none();
+            let first = state.unavailable.replace(reason.clone()).is_none();
             (reason, first)
-        })
+        });
+        drop(state);
+        self.changed.notify_all();
+        outcome
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -131,6 +152,7 @@ impl Drop for Lent<'_> {
             && let Some(slot) = slot.take()
         {
             self.networks.lock().idle.push(slot);
+            self.networks.changed.notify_all();
         }
     }
 }

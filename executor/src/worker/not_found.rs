@@ -24,7 +24,18 @@ const SHELL: &str = "/bin/sh";
 
 /// The same error, or a better one if it is about a command that was not found in `view`.
 pub(super) fn explain(error: ExecuteError, exec: &Exec, view: &dyn TreeView) -> ExecuteError {
-    let ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { name })) = &error else { return error };
+    let name = match &error {
+        ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { name })) => name,
+        ExecuteError::Sandbox(SandboxError::Step(StepError::CannotExecute { name, .. })) => {
+            let program = candidates(name, exec).iter().find_map(|path| head(view, path));
+            let problem = program.and_then(|program| super::emulation::problem(&program));
+            return match problem {
+                Some(reason) => ExecuteError::OtherMachine { program: name.clone(), reason },
+                None => error,
+            };
+        }
+        _ => return error,
+    };
     let script = exec.script.as_ref().filter(|script| script.path.to_string() == *name);
     let mut program = match script {
         Some(script) => Some((name.clone(), script.body.clone().into_bytes())),
@@ -115,7 +126,7 @@ mod tests {
         let interpreter = interpreter(b"#!/bin/bash\r\necho\r\n").unwrap();
         let error = crate::error::ExecuteError::NoInterpreter { program: "/run.sh".to_owned(), interpreter };
         assert_eq!(error.to_string(), "`/run.sh` exists, but its interpreter `/bin/bash\\r` does not");
-        assert_eq!(error.hint().as_deref(), Some("the file has Windows line ends"));
+        assert!(error.hint().is_some_and(|hint| hint.starts_with("the file has Windows line ends")));
     }
 
     #[test]

@@ -55,8 +55,11 @@ fn shared(flags: &Flags) -> CopyFlags {
 fn paths(line: Line<'_>, head: &Head<'_>, name: &str, sink: &mut Sink) -> Option<CopyPaths> {
     let mut words = path_words(head, sink)?;
     let too_few = |words: &[(Word, Range<usize>)], sink: &mut Sink| {
-        let missing = if words.is_empty() { "a source and a destination" } else { "a destination" };
-        super::missing(head, format!("{name} needs {missing}"), format!("write `{name} SOURCE DESTINATION`"), sink);
+        let (missing, written) = match words {
+            [] => ("a source and a destination", "SOURCE DESTINATION".to_owned()),
+            [(only, _), ..] => ("a destination", format!("{} DESTINATION`, for example `{name} {0} ./", only.raw)),
+        };
+        super::missing(head, format!("{name} needs {missing}"), format!("write `{name} {written}`"), sink);
     };
     let Some((destination, destination_range)) = words.pop() else {
         too_few(&words, sink);

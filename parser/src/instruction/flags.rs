@@ -56,6 +56,21 @@ pub(crate) const HEALTHCHECK: Table = &[
     ("retries", Kind::Value),
 ];
 
+/// Flags whose empty value is the same as no flag.
+const HAVE_DEFAULT: [&str; 11] = [
+    "platform",
+    "from",
+    "chown",
+    "chmod",
+    "exclude",
+    "checksum",
+    "interval",
+    "timeout",
+    "start-period",
+    "start-interval",
+    "retries",
+];
+
 const ALL: [(&str, Table); 5] =
     [("FROM", FROM), ("RUN", RUN), ("COPY", COPY), ("ADD", ADD), ("HEALTHCHECK", HEALTHCHECK)];
 
@@ -136,6 +151,8 @@ fn value(flag: &RawFlag<'_>, name: &str, kind: Kind, sink: &mut Sink) -> Option<
             sink.error("MissingFlagValue", flag.slice.span(), message, format!("write `--{name}=VALUE`"));
             None
         }
+        // As docker's own builder has it: an empty value is none at all, where the flag has a default.
+        (Some((text, _)), Kind::Value | Kind::List) if text.is_empty() && HAVE_DEFAULT.contains(&name) => None,
         (Some((text, _)), _) if text.is_empty() => {
             let message = format!("flag `--{name}` has an empty value");
             let hint = format!("write a value behind `--{name}=` or remove the flag");

@@ -37,11 +37,11 @@ pub(super) fn parse<'a>(line: Line<'a>, head: &Head<'a>, sink: &mut Sink) -> Fro
             return result;
         }
         [_, keyword, _, surplus, ..] if keyword.text().eq_ignore_ascii_case("as") => {
-            excess(*surplus, sink);
+            excess(head, *surplus, None, sink);
             return result;
         }
-        [_, surplus, ..] => {
-            excess(*surplus, sink);
+        [base, surplus, rest @ ..] => {
+            excess(head, *surplus, Some(*base).filter(|_| rest.is_empty()), sink);
             return result;
         }
     };
@@ -70,9 +70,31 @@ pub(super) fn parse<'a>(line: Line<'a>, head: &Head<'a>, sink: &mut Sink) -> Fro
     result
 }
 
-fn excess(surplus: Slice<'_>, sink: &mut Sink) {
-    let hint = "write `FROM IMAGE` or `FROM IMAGE AS NAME`; a comment needs a line of its own";
-    sink.error("UnexpectedArgument", surplus.span(), format!("unexpected `{}`", surplus.text()), hint);
+/// A word too many. `base` is the image if there are two words in all.
+fn excess(head: &Head<'_>, surplus: Slice<'_>, base: Option<Slice<'_>>, sink: &mut Sink) {
+    let text = surplus.text();
+    if text.starts_with('#') {
+        let before = head.arguments.part(0..surplus.range().start - head.arguments.range().start).trimmed();
+        let hint = format!("write `FROM {}` and give the comment a line of its own", before.text());
+        sink.error("UnexpectedArgument", surplus.span(), "`#` does not begin a comment here", hint);
+        return;
+    }
+    let hint = match base.map(Slice::text) {
+        Some(base) if text.starts_with("--") => format!("flags stand before the image: write `FROM {text} {base}`"),
+        Some(base) if is_stage_name(&text.to_lowercase()) => {
+            let named = format!("write `FROM {base} AS {text}` to name the stage");
+            if is_untagged(base) { format!("{named}, or `FROM {base}:{text}` for a tag") } else { named }
+        }
+        Some(base) if text.starts_with(|letter: char| letter.is_ascii_digit()) && is_untagged(base) => {
+            format!("write `FROM {base}:{text}` for a tag")
+        }
+        _ => "write `FROM IMAGE` or `FROM IMAGE AS NAME`".to_owned(),
+    };
+    sink.error("UnexpectedArgument", surplus.span(), format!("unexpected `{text}`"), hint);
+}
+
+fn is_untagged(base: &str) -> bool {
+    !base.contains(['@', '$']) && !base.rsplit('/').next().unwrap_or_default().contains(':')
 }
 
 fn is_stage_name(name: &str) -> bool {

@@ -51,7 +51,10 @@ pub(super) fn volume(head: &Head<'_>, sink: &mut Sink) -> Option<Vec<Word>> {
     super::no_flags(head, "VOLUME", sink);
     let volumes = match json::parse(head.arguments.text()) {
         Json::Strings(strings) => {
-            let word = |(raw, range)| Word { raw, span: head.arguments.part(range).span() };
+            let word = |(raw, range): (String, _)| Word {
+                raw: raw.trim().to_owned(),
+                span: head.arguments.part(range).span(),
+            };
             strings.into_iter().map(word).collect()
         }
         Json::NotStrings(range) => {
@@ -88,11 +91,20 @@ pub(super) fn shell(head: &Head<'_>, sink: &mut Sink) -> Option<Vec<String>> {
             if head.arguments.text().is_empty() {
                 super::missing(head, "SHELL needs a JSON array".to_owned(), hint, sink);
             } else {
+                let written = shell_words(head.arguments.text());
+                let hint = written.map_or_else(|| hint.to_owned(), |written| format!("write `SHELL {written}`"));
                 sink.error("JsonRequired", head.arguments.span(), "SHELL takes a JSON array of strings", hint);
             }
             None
         }
     }
+}
+
+/// Plain words as the array they were meant to be.
+fn shell_words(text: &str) -> Option<String> {
+    let quoted: Vec<String> = text.split_whitespace().map(|word| format!("\"{word}\"")).collect();
+    let plain = !text.contains(['"', '\'', '[', ']', '\\', ',']);
+    plain.then(|| format!("[{}]", quoted.join(", ")))
 }
 
 pub(super) fn healthcheck(head: &Head<'_>, sink: &mut Sink) -> Option<Healthcheck> {
@@ -138,8 +150,13 @@ pub(super) fn healthcheck(head: &Head<'_>, sink: &mut Sink) -> Option<Healthchec
             })
         }
         _ => {
-            let message = format!("unknown kind of HEALTHCHECK `{}`", kind.text());
-            sink.error("UnknownHealthcheck", kind.span(), message, "write `CMD` in front of the command, or `NONE`");
+            let message = format!("`CMD` is missing before `{}`", kind.text());
+            let hint = if head.flags.is_empty() {
+                format!("write `HEALTHCHECK CMD {text}`, or `HEALTHCHECK NONE` for no check")
+            } else {
+                format!("write `CMD {text}` behind the flags")
+            };
+            sink.error("UnknownHealthcheck", kind.span(), message, hint);
             None
         }
     }
@@ -161,7 +178,7 @@ fn test(kind: Slice<'_>, rest: Slice<'_>, sink: &mut Sink) -> Option<CommandLine
 
 fn interval(flags: &Flags, name: &str, sink: &mut Sink) -> Option<u64> {
     let Some(value) = flags.text(name) else { return Some(0) };
-    let hint = "write a number with a unit, like `30s`, `1m30s` or `500ms`; `0` is the default";
+    let hint = "write a number with a unit, like `30s`, `1m30s` or `500ms`";
     match duration::parse(&value.value) {
         Ok(nanoseconds) if nanoseconds == 0 || nanoseconds >= MINIMUM_INTERVAL => Some(nanoseconds),
         Ok(_) => {
@@ -171,7 +188,8 @@ fn interval(flags: &Flags, name: &str, sink: &mut Sink) -> Option<u64> {
         }
         Err(duration::DurationError::NoUnit) => {
             let text = &value.value;
-            let message = format!("`{text}` is not a duration: the unit is missing (write `{text}s`)");
+            let message = format!("`{text}` is not a duration: the unit is missing");
+            let hint = format!("write `{text}s` for seconds, `{text}m` for minutes");
             sink.error("InvalidDuration", value.span, message, hint);
             None
         }

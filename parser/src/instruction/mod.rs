@@ -118,7 +118,7 @@ pub(crate) fn parse<'a>(line: Line<'a>, sink: &mut Sink) -> Option<Outcome<'a>> 
         "VOLUME" => meta::volume(&head, sink).map(Instruction::Volume),
         "WORKDIR" => meta::rest(&head, "WORKDIR", "PATH", sink).map(|rest| Instruction::Workdir(rest.word())),
         _ => {
-            unknown(&head, sink);
+            unknown(line, &head, sink);
             None
         }
     };
@@ -181,14 +181,32 @@ fn not_strings(element: Slice<'_>, sink: &mut Sink) {
     );
 }
 
-fn unknown(head: &Head<'_>, sink: &mut Sink) {
+fn unknown(line: Line<'_>, head: &Head<'_>, sink: &mut Sink) {
     let name = head.keyword.text();
+    let escape = line.escape;
     let hint = match nearest(name, NAMES) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "an instruction begins each line; to continue the line above, end that one with the escape character"
-            .to_owned(),
+        None if ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|marker| name.starts_with(marker)) => {
+            "this line is of a merge conflict: resolve it first".to_owned()
+        }
+        None if name.starts_with("//") || name.starts_with("/*") || name.starts_with("<!") => {
+            "a comment begins with `#`".to_owned()
+        }
+        None if name.starts_with(|letter: char| !letter.is_alphanumeric()) => {
+            format!("to continue the line above, end that one with `{escape}`")
+        }
+        None => format!("an instruction begins each line; to continue the line above, end that one with `{escape}`"),
     };
     sink.error("UnknownInstruction", head.keyword.span(), format!("unknown instruction `{name}`"), hint);
+}
+
+/// What to do instead of a trigger that there cannot be.
+pub(crate) fn trigger_hint(name: &str) -> &'static str {
+    match name {
+        "FROM" => "write the FROM in the Dockerfile that builds on this image: triggers run in its stage",
+        "ONBUILD" => "a trigger fires in the next build only: write the instruction without the second ONBUILD",
+        _ => "any instruction but FROM, ONBUILD and MAINTAINER can be one",
+    }
 }
 
 fn onbuild(line: Line<'_>, head: &Head<'_>, sink: &mut Sink) -> Option<Instruction> {
@@ -202,7 +220,7 @@ fn onbuild(line: Line<'_>, head: &Head<'_>, sink: &mut Sink) -> Option<Instructi
     let name = inner.keyword.text().to_ascii_uppercase();
     if matches!(name.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
         let message = format!("{name} cannot be a trigger of ONBUILD");
-        sink.error("InvalidTrigger", inner.keyword.span(), message, "use another instruction as the trigger");
+        sink.error("InvalidTrigger", inner.keyword.span(), message, trigger_hint(&name));
         return None;
     }
     // The trigger is parsed for its mistakes only: what counts is its text. `parse` cannot come back here.

@@ -29,9 +29,15 @@ pub(super) fn trailing(instruction: &Instruction, line: Slice<'_>, sink: &mut Si
     // Continuations make offsets meaningless; a line with a comment at its end has none.
     let written = usize::try_from(start.saturating_sub(line.span().start)).unwrap_or(usize::MAX);
     let corrected = text.get(..written).filter(|_| text.len() == length(line.span())).map(str::trim_end);
-    let hint = match corrected {
-        Some(corrected) => format!("write `{corrected}` and give the comment a line of its own"),
-        None => "give the comment a line of its own".to_owned(),
+    let hint = match (corrected, instruction) {
+        // The old form has a warning of its own: both ask for the same.
+        (Some(corrected), Instruction::Env(pairs) | Instruction::Label(pairs)) if pairs.legacy => {
+            let name = corrected.split_whitespace().next().unwrap_or_default();
+            let modern = super::forms::modern(name, pairs).unwrap_or_else(|| corrected.to_owned());
+            format!("write `{modern}` and give the comment a line of its own")
+        }
+        (Some(corrected), _) => format!("write `{corrected}` and give the comment a line of its own"),
+        (None, _) => "give the comment a line of its own".to_owned(),
     };
     let message = "`#` does not begin a comment here: this text is part of the value";
     sink.warning("TrailingComment", Span { start, end: end.max(start) }, message, hint);

@@ -67,6 +67,8 @@ pub(crate) fn json_looking(arguments: Slice<'_>, array_end: Option<usize>, sink:
 fn repaired(text: &str) -> Option<String> {
     let inside = text.trim().strip_prefix('[')?;
     let inside = inside.strip_suffix(']').unwrap_or(inside);
+    let inside =
+        &inside.replace(['\u{201c}', '\u{201d}', '\u{201e}'], "\"").replace(['\u{2018}', '\u{2019}', '\u{201a}'], "'");
     let separator = |letter: char| if inside.contains(',') { letter == ',' } else { letter.is_whitespace() };
     let mut quote = None;
     let mut items = vec![String::new()];
@@ -95,15 +97,26 @@ fn repaired(text: &str) -> Option<String> {
 fn legacy(pairs: &KeyValues, keyword: Slice<'_>, sink: &mut Sink) {
     let Some((key, value)) = pairs.pairs.first().filter(|_| pairs.legacy) else { return };
     let name = keyword.text().to_ascii_uppercase();
-    // A comment at the end has its own warning; it is not meant to become a value for good.
+    let Some(modern) = modern(&name, pairs) else { return };
+    let mut message = format!("`{name} KEY VALUE` is an old form");
+    let mut hint = format!("write `{modern}`");
+    if value.raw.starts_with('=') {
+        message = format!("{message}: the value of `{}` is `{}`", key.raw, value.raw);
+        hint = format!("{hint} without blanks around `=`");
+    }
+    sink.warning("LegacyKeyValueFormat", key.span, message, hint);
+}
+
+/// The old form `KEY value with blanks` as it is written today.
+pub(super) fn modern(name: &str, pairs: &KeyValues) -> Option<String> {
+    let (key, value) = pairs.pairs.first()?;
+    // A comment at the end is not meant to become a value for good, nor is a `=` between blanks.
     let written = value.raw.split(" #").next().unwrap_or_default().trim_end();
-    let quoted = if written.contains(char::is_whitespace) && !written.starts_with(['"', '\'']) {
-        format!("\"{}\"", written.replace('"', "\\\""))
-    } else {
-        written.to_owned()
-    };
-    let message = format!("`{name} KEY VALUE` is an old form");
-    sink.warning("LegacyKeyValueFormat", key.span, message, format!("write `{name} {}={quoted}`", key.raw));
+    let written = written.strip_prefix('=').map_or(written, str::trim_start);
+    if written.contains(char::is_whitespace) && !written.starts_with(['"', '\'']) {
+        return Some(format!("{name} {}=\"{}\"", key.raw, written.replace('"', "\\\"")));
+    }
+    Some(format!("{name} {}={written}", key.raw))
 }
 
 /// Tells a broken array from the shell's own `[ -f x ]` and `[[ ... ]]`: those need a blank or a bracket behind the first one,

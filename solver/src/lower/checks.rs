@@ -61,7 +61,10 @@ impl Lowering<'_> {
         let Some(path) = words::expand(&mut nobody, word, state.escape, &state.scope) else { return };
         if !path.is_empty() && !path.starts_with('/') {
             let message = format!("relative WORKDIR `{path}`: where it is depends on the base image");
-            let hint = format!("write `WORKDIR {}`", state.directory().join(&path));
+            let mut hint = format!("write `WORKDIR {}`", state.directory().join(&path));
+            if path.as_bytes().get(1) == Some(&b':') {
+                hint = "images hold Linux paths: write `WORKDIR /app` or the like".to_owned();
+            }
             self.report.warning("WorkdirRelativePath", word.span, message, Some(hint));
         }
     }
@@ -71,7 +74,7 @@ impl Lowering<'_> {
 pub(super) fn default_arguments(dockerfile: &Dockerfile, request: &LowerRequest, report: &mut Report) {
     let mut nobody = Report::default();
     let unaided = LowerRequest { build_args: std::collections::BTreeMap::new(), ..request.clone() };
-    let defaults = Globals::new(dockerfile, &unaided, &mut nobody);
+    let defaults = Globals::new(dockerfile, &unaided, None, &mut nobody);
     if nobody.has_errors() {
         return;
     }
@@ -92,11 +95,34 @@ pub(super) fn default_arguments(dockerfile: &Dockerfile, request: &LowerRequest,
 }
 
 /// The first variable of a word.
-fn variable(raw: &str) -> Option<&str> {
+pub(super) fn variable(raw: &str) -> Option<&str> {
     let (_, behind) = raw.split_once('$')?;
     let behind = behind.strip_prefix('{').unwrap_or(behind);
     let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(behind.len());
     behind.get(..end).filter(|name| !name.is_empty())
+}
+
+/// What registries, and bld itself, read of an image's configuration.
+const MAX_CONFIG: usize = 4 << 20;
+/// What a history entry has besides its text, at least.
+const HISTORY_ENTRY: usize = 100;
+
+/// An image whose configuration nobody would read is not worth building.
+pub(super) fn config_size(target: &StageState, report: &mut Report) {
+    let env = target.config.container.env.iter().map(String::len).sum::<usize>();
+    let labels = target.config.container.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let mut size = env + labels;
+    for step in &target.steps {
+        size += step.created_by.len() + HISTORY_ENTRY;
+        if size > MAX_CONFIG {
+            let message = format!("the image's configuration would be larger than {MAX_CONFIG} bytes");
+            let hint = format!(
+                "no registry takes it: its history alone has {} entries, one for each instruction",
+                target.steps.len()
+            );
+            return report.error("ConfigTooLarge", step.span, message, Some(hint));
+        }
+    }
 }
 
 /// Build arguments nobody asked for.

@@ -9,6 +9,7 @@ use bld_parser::ast::CopySource;
 use bld_parser::ast::Located;
 use bld_parser::ast::Word;
 use bld_parser::source::Span;
+use bld_parser::suggest::meant_as_flag;
 
 use super::stage::Lowering;
 use super::stage::StageState;
@@ -24,7 +25,6 @@ use crate::op::FileAction;
 use crate::op::FileOp;
 use crate::op::InputIndex;
 use crate::op::Mkfile;
-use crate::op::ModeChange;
 use crate::op::Op;
 use crate::op::Selector;
 use crate::op::Source;
@@ -64,7 +64,6 @@ struct Request<'a> {
 struct RemoteFlags<'a> {
     checksum: Option<&'a Word>,
     keep_git_dir: Option<bool>,
-    keep_git_dir_span: Span,
     unpack: bool,
 }
 
@@ -111,7 +110,6 @@ impl Lowering<'_> {
         let remote = Some(RemoteFlags {
             checksum: add.checksum.as_ref(),
             keep_git_dir: add.keep_git_dir,
-            keep_git_dir_span: flag_span(located, "--keep-git-dir"),
             unpack: add.unpack == Some(true),
         });
         let request = Request {
@@ -136,7 +134,7 @@ impl Lowering<'_> {
         span: Span,
     ) -> Option<(CopyFrom, Option<VertexId>)> {
         let vertex = match self.stages.source(name, state.index)? {
-            Reference::Scratch => return None,
+            Reference::Scratch => self.scratch(),
             Reference::Stage(index) => self.lowered.get(&index)?.vertex,
             Reference::External(id) => match self.stages.external(id)?.resolved.as_ref()? {
                 Resolved::Context(context) => return Some((CopyFrom::Context(context.clone()), None)),
@@ -155,7 +153,8 @@ impl Lowering<'_> {
                 Some(Resolved::Image(_)) => format!("image `{name}`"),
                 _ => format!("build context `{name}`"),
             },
-            Some(Reference::Scratch) | None => String::new(),
+            Some(Reference::Scratch) => "`scratch`".to_owned(),
+            None => String::new(),
         }
     }
 
@@ -195,8 +194,8 @@ impl Lowering<'_> {
         }
         for (name, body) in files.heredocs {
             let destination = files.destination.clone();
-            let mode = mode.clone().unwrap_or(ModeChange::Absolute(0o644));
-            actions.push(FileAction::Mkfile(Mkfile { name, destination, body, mode, owner: owner.clone() }));
+            let (mode, owner) = (mode.clone(), owner.clone());
+            actions.push(FileAction::Mkfile(Mkfile { name, destination, body, mode, owner }));
         }
         // Names are looked up in the base, and docker's own builder does not link if there is a mode.
         let link =
@@ -227,7 +226,8 @@ impl Lowering<'_> {
         match parse(&text) {
             Ok(value) => Some((value?, text)),
             Err(message) => {
-                self.report.error(code, word.span, message, None);
+                let hint = (code == "InvalidMode").then(|| mode_hint(&text));
+                self.report.error(code, word.span, message, hint);
                 None
             }
         }
@@ -262,16 +262,16 @@ impl Lowering<'_> {
         let is_directory = matches!(last, "" | "." | "..");
         fine &= self.remote_flags(state, request, &mut sources).is_some();
         if source_texts.len() + heredocs.len() > 1 && !is_directory {
-            let message = format!("with more than one source the destination of {} must be a directory", request.name);
-            let mut hint = format!("write `{destination_text}/`");
-            if source_texts.iter().any(|text| text.starts_with('#')) {
-                hint = format!("a comment needs a line of its own; else {hint}");
-            } else if heredocs.is_empty() && !sources.iter().any(|source| matches!(source, Sources::Remote(_))) {
-                let name = source_texts.join(" ");
-                let quoted = format!("`{} [\"{name}\", \"{destination_text}\"]`", request.name);
-                hint = format!("{hint} or, for a name with blanks: {quoted}");
+            // Whether it is one, only the image can tell; but these were hardly meant as paths.
+            let mut paths = source_texts.iter().chain([&destination_text]);
+            let comment = || format!("a comment needs a line of its own; else write `{destination_text}/`");
+            let hint = paths.find_map(|path| meant_as_flag(path));
+            let is_comment = source_texts.iter().any(|text| text.starts_with('#'));
+            if let Some(hint) = hint.or_else(|| is_comment.then(comment)) {
+                let message =
+                    format!("with more than one source the destination of {} must be a directory", request.name);
+                self.report.error("DestinationNotDirectory", word.span, message, Some(hint));
             }
-            self.report.error("DestinationNotDirectory", word.span, message, Some(hint));
         }
         let destination = Destination { path: state.directory().join(&destination_text), is_directory };
         fine.then_some(Files { sources, source_texts, heredocs, destination, destination_text })
@@ -293,17 +293,10 @@ impl Lowering<'_> {
     fn remote_flags(&mut self, state: &StageState, request: &Request<'_>, sources: &mut [Sources]) -> Option<()> {
         let Some(flags) = &request.remote else { return Some(()) };
         if let Some(keep) = flags.keep_git_dir {
-            let mut is_git = false;
             for source in sources.iter_mut() {
                 if let Sources::Remote(Remote::Git(git)) = source {
                     git.keep_git_dir = keep;
-                    is_git = true;
                 }
-            }
-            if keep && !is_git {
-                let message = "`--keep-git-dir` is for git repositories, and there is none here".to_owned();
-                self.report.error("InvalidFlag", flags.keep_git_dir_span, message, None);
-                return None;
             }
         }
         let Some(word) = flags.checksum else { return Some(()) };
@@ -312,21 +305,7 @@ impl Lowering<'_> {
             return Some(());
         }
         let outcome = match sources {
-            [Sources::Remote(Remote::Http(http))] => match text.parse() {
-                Ok(checksum) => {
-                    http.checksum = Some(checksum);
-                    Ok(())
-                }
-                Err(_) => Err(format!("`{text}` is not a checksum: write sha256: and 64 hexadecimal digits")),
-            },
-            [Sources::Remote(Remote::Git(git))] => match remote::commit(&text) {
-                Ok(commit) if git.checksum.as_ref().is_none_or(|known| *known == commit) => {
-                    git.checksum = Some(commit);
-                    Ok(())
-                }
-                Ok(_) => Err("the URL asks for another checksum".to_owned()),
-                Err(error) => Err(error.to_string()),
-            },
+            [Sources::Remote(remote)] => expect_checksum(remote, &text),
             _ => Err("`--checksum` needs exactly one source, a URL or a git repository".to_owned()),
         };
         outcome.map_err(|message| self.report.error("InvalidChecksum", word.span, message, None)).ok()
@@ -376,6 +355,30 @@ impl Lowering<'_> {
     }
 }
 
+/// Tells a source what ADD's `--checksum` says; an empty one says nothing.
+pub(super) fn expect_checksum(remote: &mut Remote, text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    match remote {
+        Remote::Http(http) => match text.parse() {
+            Ok(checksum) => {
+                http.checksum = Some(checksum);
+                Ok(())
+            }
+            Err(_) => Err(format!("`{text}` is not a checksum: write sha256: and 64 hexadecimal digits")),
+        },
+        Remote::Git(git) => match remote::commit(text) {
+            Ok(commit) if git.checksum.as_ref().is_none_or(|known| *known == commit) => {
+                git.checksum = Some(commit);
+                Ok(())
+            }
+            Ok(_) => Err("the URL asks for another checksum".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
 fn fetching(op: Op, name: String, span: Span) -> Vertex {
     Vertex { op, name, span: Some(span), stage: String::new(), no_cache: false, exported: false }
 }
@@ -416,15 +419,13 @@ fn created_by(request: &Request<'_>, files: &Files, (owner, mode): (Option<&str>
     format!("{text} {} # buildkit", files.destination_text)
 }
 
-/// The place of a flag within its instruction; the instruction where continuations make that unknown.
-fn flag_span(located: &Located, flag: &str) -> Span {
-    let length = located.span.end.saturating_sub(located.span.start);
-    let exact = u32::try_from(located.text.len()).is_ok_and(|text| text == length);
-    match located.text.find(flag).and_then(|offset| u32::try_from(offset).ok()).filter(|_| exact) {
-        Some(offset) => {
-            let start = located.span.start + offset;
-            Span { start, end: start + u32::try_from(flag.len()).unwrap_or(0) }
-        }
-        None => located.span,
+/// What to write instead of a mode that is none.
+fn mode_hint(text: &str) -> String {
+    let listed =
+        text.len() == 9 && text.bytes().zip(b"rwxrwxrwx").all(|(letter, bit)| letter == *bit || letter == b'-');
+    if listed {
+        let bits = text.bytes().fold(0_u32, |bits, letter| bits << 1 | u32::from(letter != b'-'));
+        return format!("write it as a number: `--chmod={bits:o}`");
     }
+    "write an octal number like `755`, or changes like `u=rwX,go=rX` or `+x`".to_owned()
 }

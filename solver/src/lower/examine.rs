@@ -9,7 +9,7 @@ use bld_parser::diagnostic::Diagnostic;
 use super::LowerRequest;
 use super::check_syntax;
 use super::checks;
-use super::globals::Globals;
+use super::epoch;
 use super::outline;
 use super::outline::Outline;
 use super::report::Report;
@@ -36,12 +36,12 @@ pub async fn examine<S: SourceResolver>(
 ) -> Examined {
     let mut report = Report::default();
     check_syntax(dockerfile, request, &mut report);
-    let mut globals = Globals::new(dockerfile, request, &mut report);
+    // That an image is not here is no mistake of the Dockerfile.
+    let mut unresolved = Vec::new();
+    let mut globals = epoch::globals(dockerfile, request, resolver, &mut report, &mut unresolved).await;
     for stage in &dockerfile.stages {
         stages::declare_arguments(stage, &mut globals);
     }
-    // That an image is not here is no mistake of the Dockerfile.
-    let mut unresolved = Vec::new();
     let stages = stages::find(dockerfile, request, extent, &globals, resolver, &mut report, &mut unresolved).await;
     checks::default_arguments(dockerfile, request, &mut report);
     let Some(stages) = stages else { return Examined { findings: report.into_sorted(), outline: None } };

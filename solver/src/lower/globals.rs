@@ -7,27 +7,24 @@ use std::sync::Arc;
 use bld_oci::platform::Platform;
 use bld_parser::ast::Dockerfile;
 use bld_parser::source::Span;
+use bld_parser::suggest::did_you_mean;
 
 use super::LowerRequest;
+use super::epoch::NamedTime;
 use super::report::Report;
 use super::words;
 use super::words::Variables;
 
 /// Build arguments every RUN gets without asking, and without their values entering its key.
-pub(super) const PROXIES: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
+pub(super) const PROXIES: [(&str, &str); 5] = [
+    ("HTTP_PROXY", "http_proxy"),
+    ("HTTPS_PROXY", "https_proxy"),
+    ("FTP_PROXY", "ftp_proxy"),
+    ("NO_PROXY", "no_proxy"),
+    ("ALL_PROXY", "all_proxy"),
 ];
 
-/// The value of `SOURCE_DATE_EPOCH` that stands for the time of the build context. A local directory has none: then nothing is set.
+/// The value of `SOURCE_DATE_EPOCH` that stands for the time of the build context. A local directory has none: then it is empty.
 const CONTEXT_TIME: &str = "context";
 
 /// The variables, and who declared them.
@@ -42,17 +39,30 @@ pub(super) struct Globals {
     declared: BTreeSet<String>,
     /// The value of `SOURCE_DATE_EPOCH`, if it was given or declared.
     epoch: Option<i64>,
+    /// The same if it is a name, and where it was given.
+    epoch_name: Option<(String, Span)>,
 }
 
 impl Globals {
-    pub(super) fn new(dockerfile: &Dockerfile, request: &LowerRequest, report: &mut Report) -> Globals {
+    /// `named` is what a name stands for that `SOURCE_DATE_EPOCH` is set to.
+    pub(super) fn new(
+        dockerfile: &Dockerfile,
+        request: &LowerRequest,
+        named: Option<&NamedTime>,
+        report: &mut Report,
+    ) -> Globals {
         let mut build_args = request.build_args.clone();
         if let Some(epoch) = request.source_date_epoch {
             build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
         }
-        let dated = |name: &str, value: String| match request.context_time {
-            Some(time) if name == "SOURCE_DATE_EPOCH" && value == CONTEXT_TIME => time.to_string(),
-            _ => value,
+        let dated = |name: &str, value: String| {
+            let time = match named {
+                _ if name != "SOURCE_DATE_EPOCH" => return value,
+                _ if value == CONTEXT_TIME => request.context_time,
+                Some(named) if value == named.name => named.time,
+                _ => return value,
+            };
+            time.map(|time| time.to_string()).unwrap_or_default()
         };
         if let Some(epoch) = build_args.get_mut("SOURCE_DATE_EPOCH") {
             *epoch = dated("SOURCE_DATE_EPOCH", std::mem::take(epoch));
@@ -63,6 +73,7 @@ impl Globals {
             build_args,
             declared: BTreeSet::new(),
             epoch: request.source_date_epoch,
+            epoch_name: None,
         };
         for (name, value) in platform_arguments(request) {
             let value = globals.build_args.get(&name).cloned().unwrap_or(value);
@@ -106,8 +117,9 @@ impl Globals {
 
     /// Build arguments that nothing declares and that mean nothing by themselves.
     pub(super) fn unused(&self) -> Vec<String> {
+        let is_proxy = |name: &str| PROXIES.iter().any(|(upper, lower)| name == *upper || name == *lower);
         let means_something =
-            |name: &str| name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_") || PROXIES.contains(&name);
+            |name: &str| name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_") || is_proxy(name);
         self.build_args
             .keys()
             .filter(|name| !self.declared.contains(*name) && !means_something(name))
@@ -129,12 +141,19 @@ impl Globals {
         self.epoch
     }
 
+    /// The value of `SOURCE_DATE_EPOCH`, if it is a name that was not looked up.
+    pub(super) fn epoch_name(&self) -> Option<(&str, Span)> {
+        self.epoch_name.as_ref().map(|(name, span)| (name.as_str(), *span))
+    }
+
     fn set_epoch(&mut self, value: &str, span: Span, report: &mut Report) {
+        (self.epoch, self.epoch_name) = (None, None);
         if let Ok(epoch) = value.parse() {
             self.epoch = Some(epoch);
-        } else if !value.is_empty() && value != CONTEXT_TIME {
+        } else if !value.is_empty() {
             let message = format!("`SOURCE_DATE_EPOCH` must be a number of seconds, not `{value}`");
             report.error("InvalidEpoch", span, message, None);
+            self.epoch_name = Some((value.to_owned(), span));
         }
     }
 }
@@ -150,6 +169,13 @@ impl Variables for Globals {
 
     fn names(&self) -> Vec<&str> {
         self.values.keys().map(String::as_str).collect()
+    }
+
+    fn hint(&self, name: &str) -> Option<String> {
+        if self.declared.contains(name) && !self.names.contains(name) {
+            return Some(format!("FROM sees no ARG that stands behind a FROM: move `ARG {name}` before the first one"));
+        }
+        did_you_mean(name, self.names())
     }
 
     fn declaration(&self, name: &str) -> String {

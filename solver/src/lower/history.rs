@@ -29,26 +29,32 @@ pub(super) fn list<T: AsRef<str>>(instruction: &str, items: impl IntoIterator<It
     format!("{instruction} [{}]", items.iter().map(T::as_ref).collect::<Vec<_>>().join(" "))
 }
 
-/// `HEALTHCHECK`, as Go prints docker's structure.
+/// `HEALTHCHECK`, as Go prints docker's structure with the names of its fields.
 pub(super) fn healthcheck(check: &HealthcheckConfig) -> String {
     let HealthcheckConfig { test, interval, timeout, start_period, start_interval, retries } = check;
-    let durations = [interval, timeout, start_period, start_interval].map(|nanoseconds| duration(*nanoseconds));
-    let retries = char::from_u32(*retries)
-        .map_or_else(|| "'\u{fffd}'".to_owned(), |letter| quote_with(&letter.to_string(), '\''));
-    let durations = durations.map(|duration| format!("\"{duration}\"")).join(" ");
-    format!("HEALTHCHECK &{{{} {durations} {retries}}}", quoted_list(test))
+    format!(
+        "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{retries}}}",
+        test.join(" "),
+        duration(*interval),
+        duration(*timeout),
+        duration(*start_period),
+        duration(*start_interval),
+    )
 }
 
 fn quoted_list(items: &[String]) -> String {
-    format!("[{}]", items.iter().map(|item| quote_with(item, '"')).collect::<Vec<_>>().join(" "))
+    format!("[{}]", items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(" "))
 }
 
 /// A string as Go's `%q` prints it.
-fn quote_with(text: &str, quote: char) -> String {
-    let mut out = String::from(quote);
+fn quote(text: &str) -> String {
+    let mut out = String::from('"');
     for letter in text.chars() {
         match letter {
-            '\\' => out.push_str("\\\\"),
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(letter);
+            }
             '\u{7}' => out.push_str("\\a"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
@@ -56,17 +62,13 @@ fn quote_with(text: &str, quote: char) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             '\u{b}' => out.push_str("\\v"),
-            letter if letter == quote => {
-                out.push('\\');
-                out.push(quote);
-            }
             // Writing to a string cannot fail.
             letter if letter < ' ' || letter == '\u{7f}' => drop(write!(out, "\\x{:02x}", u32::from(letter))),
             letter if letter.is_control() => drop(write!(out, "\\u{:04x}", u32::from(letter))),
             letter => out.push(letter),
         }
     }
-    out.push(quote);
+    out.push('"');
     out
 }
 
@@ -102,7 +104,9 @@ fn decimal(value: u64, unit: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::duration;
-    use super::quote_with;
+    use super::healthcheck;
+    use super::quote;
+    use bld_oci::image::HealthcheckConfig;
 
     #[test]
     fn durations_as_go_prints_them() {
@@ -121,7 +125,19 @@ mod tests {
 
     #[test]
     fn strings_as_go_quotes_them() {
-        assert_eq!(quote_with("a \"b\" \\ 'c'\n\u{1}é", '"'), r#""a \"b\" \\ 'c'\n\x01é""#);
-        assert_eq!(quote_with("\u{3}", '\''), r"'\x03'");
+        assert_eq!(quote("a \"b\" \\ 'c'\n\u{1}é"), r#""a \"b\" \\ 'c'\n\x01é""#);
+    }
+
+    #[test]
+    fn a_health_check_as_go_prints_it() {
+        let check = HealthcheckConfig {
+            test: vec!["CMD".to_owned(), "a b".to_owned()],
+            interval: 90_000_000_000,
+            retries: 3,
+            ..HealthcheckConfig::default()
+        };
+        let expected =
+            "HEALTHCHECK {Test:[CMD a b] Interval:1m30s Timeout:0s StartPeriod:0s StartInterval:0s Retries:3}";
+        assert_eq!(healthcheck(&check), expected);
     }
 }

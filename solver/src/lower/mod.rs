@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! globals   ARGs before the first FROM, platform arguments
+//!   epoch         the time that SOURCE_DATE_EPOCH names
 //! stages    which stages the target needs; bases found (the only waiting), their triggers read; order checked
 //! stage     instructions one by one, each with the variables in force before it
 //!   run, copy     RUN, COPY, ADD -> vertices
@@ -13,10 +14,12 @@
 
 mod checks;
 mod copy;
+mod epoch;
 mod examine;
 mod globals;
 mod history;
 mod mounts;
+mod ordered;
 mod outline;
 mod report;
 mod run;
@@ -98,6 +101,19 @@ pub struct LowerRequest {
 pub struct Plan {
     /// The vertices.
     pub graph: Graph,
+    /// The images to make: one for each platform asked for.
+    pub images: Vec<ImagePlan>,
+    /// Findings that do not stop the build.
+    pub warnings: Vec<Diagnostic>,
+    /// Build arguments nothing declares.
+    pub unused_build_args: Vec<String>,
+    /// Stages the target does not need, by name or number.
+    pub skipped_stages: Vec<String>,
+}
+
+/// An image to be.
+#[derive(Debug)]
+pub struct ImagePlan {
     /// The root file system of the target stage. Its layers are those of `base_layers` and then one for each step with a vertex.
     pub target: VertexId,
     /// History entries of the base image, as they were.
@@ -112,12 +128,42 @@ pub struct Plan {
     pub platform: Platform,
     /// `SOURCE_DATE_EPOCH`, from the request or from a global ARG.
     pub source_date_epoch: Option<i64>,
-    /// Findings that do not stop the build.
-    pub warnings: Vec<Diagnostic>,
-    /// Build arguments nothing declares.
-    pub unused_build_args: Vec<String>,
-    /// Stages the target does not need, by name or number.
-    pub skipped_stages: Vec<String>,
+}
+
+impl Plan {
+    /// One plan for all platforms. What several of them need alike - stages for the platform of this machine - is there once; other
+    /// vertices get their platform into their names.
+    pub fn join(plans: impl IntoIterator<Item = Plan>) -> Option<Plan> {
+        let mut plans = plans.into_iter();
+        let mut joined = plans.next()?;
+        let mut others = plans.peekable();
+        if others.peek().is_some() {
+            joined.graph.prefix_names(&platform_of(&joined.images));
+        }
+        for mut other in others {
+            other.graph.prefix_names(&platform_of(&other.images));
+            let place = joined.graph.append(other.graph);
+            for mut image in other.images {
+                image.target = place(image.target);
+                for vertex in image.steps.iter_mut().filter_map(|step| step.vertex.as_mut()) {
+                    *vertex = place(*vertex);
+                }
+                joined.images.push(image);
+            }
+            for warning in other.warnings {
+                if !joined.warnings.contains(&warning) {
+                    joined.warnings.push(warning);
+                }
+            }
+            joined.unused_build_args.retain(|name| other.unused_build_args.contains(name));
+            joined.skipped_stages.retain(|name| other.skipped_stages.contains(name));
+        }
+        Some(joined)
+    }
+}
+
+fn platform_of(images: &[ImagePlan]) -> String {
+    images.first().map(|image| image.platform.to_string()).unwrap_or_default()
 }
 
 /// A history entry to be.
@@ -203,11 +249,11 @@ pub async fn lower<S: SourceResolver>(
 ) -> Result<Plan, Vec<LowerError<S::Error>>> {
     let mut report = Report::default();
     check_syntax(dockerfile, request, &mut report);
-    let mut globals = Globals::new(dockerfile, request, &mut report);
+    let mut unresolved = Vec::new();
+    let mut globals = epoch::globals(dockerfile, request, resolver, &mut report, &mut unresolved).await;
     for stage in &dockerfile.stages {
         stages::declare_arguments(stage, &mut globals);
     }
-    let mut unresolved = Vec::new();
     let extent = Extent::Target;
     let stages = stages::find(dockerfile, request, extent, &globals, resolver, &mut report, &mut unresolved).await;
     checks::default_arguments(dockerfile, request, &mut report);
@@ -229,8 +275,11 @@ fn lower_stages(
         lowering.stage(index);
     }
     checks::unused_arguments(&lowering.globals, &mut lowering.report);
+    if let Some(target) = lowering.bases.get(&stages.target()) {
+        checks::config_size(target, &mut lowering.report);
+    }
     let fine = resolved && !lowering.report.has_errors();
-    let Some(target) = lowering.lowered.remove(&stages.target()).filter(|_| fine) else {
+    let Some(target) = lowering.bases.remove(&stages.target()).filter(|_| fine) else {
         return Err(lowering.report);
     };
     let Lowering { mut graph, report, globals, .. } = lowering;
@@ -244,8 +293,7 @@ fn lower_stages(
     }
     let mut config = target.config;
     config.container.labels.extend(request.labels.iter().cloned());
-    Ok(Plan {
-        graph,
+    let image = ImagePlan {
         target: target.vertex,
         base_history: target.base_history,
         base_layers: target.base_layers,
@@ -253,6 +301,10 @@ fn lower_stages(
         config,
         platform: target.platform,
         source_date_epoch: globals.epoch(),
+    };
+    Ok(Plan {
+        graph,
+        images: vec![image],
         warnings: report.into_sorted(),
         unused_build_args: globals.unused(),
         skipped_stages: stages.skipped(),

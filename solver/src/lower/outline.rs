@@ -120,8 +120,9 @@ pub(super) fn outline(lowering: &Lowering<'_>) -> Outline {
 /// Declared in a stage that is needed, the target first, or used by its FROM.
 fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
     let mut arguments: Vec<OutlineArgument> = Vec::new();
+    let mut names = BTreeSet::new();
     let mut add = |argument: OutlineArgument| {
-        if arguments.iter().all(|known| known.name != argument.name) {
+        if names.insert(argument.name.clone()) {
             arguments.push(argument);
         }
     };
@@ -134,12 +135,11 @@ fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
             let Instruction::Arg(arg) = &located.instruction else { continue };
             for declaration in &arg.declarations {
                 let name = &declaration.name.raw;
-                let value = lowered.scope.args.iter().find(|(known, _)| known == name);
                 let doc = declaration.doc.clone().or_else(|| global(lowering.dockerfile, name)?.doc.clone());
                 add(OutlineArgument {
                     name: name.clone(),
                     description: doc,
-                    value: value.and_then(|(_, value)| value.clone()),
+                    value: lowered.arguments.get(name).cloned().flatten(),
                     span: declaration.name.span,
                 });
             }

@@ -24,20 +24,30 @@ const SCRIPTS: &str = "/dev/pipes";
 impl Lowering<'_> {
     pub(super) fn run(&mut self, state: &mut StageState, run: &Run, located: &Located) {
         for device in &run.devices {
-            self.report.error("Unsupported", device.span, "`RUN --device` is not supported".to_owned(), None);
+            let hint = "take the flag away; `RUN --security=insecure` has /dev/fuse, /dev/kvm and /dev/net/tun of this machine";
+            let message = "`RUN --device` is not supported".to_owned();
+            self.report.error("Unsupported", device.span, message, Some(hint.to_owned()));
         }
         let network = self.network(run.network.as_ref());
         let security = self.security(run.security.as_ref());
         let (mounts, mounted) = self.mounts(state, &run.mounts);
+        if let CommandLine::Shell(text) = &run.command {
+            state.scope.note_exports(text);
+        }
         let (args, script) = command(state, run);
         let env = state.scope.run_env();
         let is_set = |name: &str| {
-            env.iter().any(|(known, _)| known == name) || state.scope.args.iter().any(|(known, _)| known == name)
+            env.iter().any(|(known, _)| known == name) || state.scope.args.contains(name)
         };
+        // Whichever way a proxy is written, programs find it in both: some look for one only.
         let unkeyed_env = PROXIES
             .iter()
-            .filter(|name| !is_set(name))
-            .filter_map(|name| Some(((*name).to_owned(), self.globals.build_arg(name)?.to_owned())))
+            .filter_map(|(upper, lower)| {
+                let value = self.globals.build_arg(lower).or_else(|| self.globals.build_arg(upper))?;
+                Some([upper, lower].map(|name| ((*name).to_owned(), value.to_owned())))
+            })
+            .flatten()
+            .filter(|(name, value)| !value.is_empty() && !is_set(name))
             .collect();
         let created_by = history::run(&args, &state.scope.seen_args());
         let hostname = self.globals.build_arg("BUILDKIT_SANDBOX_HOSTNAME").unwrap_or(&self.request.hostname);
@@ -111,7 +121,8 @@ impl Lowering<'_> {
 fn command(state: &StageState, run: &Run) -> (Vec<String>, Option<Script>) {
     if let (RunScript::Shebang, Some(heredoc)) = (run.script, run.heredocs.first()) {
         let path = ImagePath::new(SCRIPTS).join(&heredoc.name);
-        return (vec![path.to_string()], Some(Script { path, body: heredoc.body.clone() }));
+        let args = with_shell(state, &CommandLine::Shell(path.to_string()));
+        return (args, Some(Script { path, body: heredoc.body.clone() }));
     }
     (with_shell(state, &run.command), None)
 }

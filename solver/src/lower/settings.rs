@@ -13,10 +13,11 @@ use bld_parser::source::Span;
 use super::history;
 use super::run::with_shell;
 use super::stage::Lowering;
+use super::stage::Scope;
 use super::stage::StageState;
 use super::values;
 use super::words;
-use super::words::Variables as _;
+use super::words::Variables;
 use crate::op::FileAction;
 use crate::op::FileOp;
 use crate::op::Mkdir;
@@ -28,7 +29,7 @@ impl Lowering<'_> {
         match instruction {
             Instruction::Arg(arg) => self.arg(state, arg, span),
             Instruction::Env(pairs) => {
-                if let Some(pairs) = self.pairs(state, pairs) {
+                if let Some(pairs) = self.pairs(state, pairs, true) {
                     state.step(history::pairs("ENV", &pairs), None, span);
                     for (name, value) in pairs {
                         state.scope.set_env(name, value);
@@ -36,7 +37,7 @@ impl Lowering<'_> {
                 }
             }
             Instruction::Label(pairs) => {
-                if let Some(pairs) = self.pairs(state, pairs) {
+                if let Some(pairs) = self.pairs(state, pairs, false) {
                     state.step(history::pairs("LABEL", &pairs), None, span);
                     state.config.container.labels.extend(pairs);
                 }
@@ -88,8 +89,10 @@ impl Lowering<'_> {
     pub(super) fn workdir(&mut self, state: &mut StageState, word: &Word, located: &Located) {
         let Some(text) = self.expand(state, word) else { return };
         let path = state.directory().join(&text);
-        state.config.container.working_dir = path.to_string();
-        let created_by = format!("WORKDIR {path}");
+        // An absolute path stays as it was written, a relative one is joined to what was in force: so others have it.
+        let shown = if text.starts_with('/') { text } else { path.to_string() };
+        let created_by = format!("WORKDIR {shown}");
+        state.config.container.working_dir = shown;
         if path.is_root() {
             state.step(created_by, None, located.span);
             return;
@@ -109,17 +112,14 @@ impl Lowering<'_> {
 
     fn arg(&mut self, state: &mut StageState, arg: &ArgInstruction, span: Span) {
         let mut shown = "ARG".to_owned();
-        // All words are expanded with what was in force before the instruction.
-        let mut declarations = Vec::with_capacity(arg.declarations.len());
+        // Unlike those of ENV, the words of one ARG see each other, and a default that is not used is not looked at.
         for declaration in &arg.declarations {
-            let name = self.expand(state, &declaration.name);
-            declarations.push((name, declaration.default.as_ref().map(|word| self.expand(state, word))));
-        }
-        for (name, default) in declarations {
-            let Some(name) = name else { continue };
-            let global = || self.globals.get(&name).map(str::to_owned);
-            let given = self.globals.build_arg(&name).map(str::to_owned);
-            let value = given.or_else(|| default.unwrap_or_else(global));
+            let Some(name) = self.expand(state, &declaration.name) else { continue };
+            let value = match (self.globals.build_arg(&name), &declaration.default) {
+                (Some(given), _) => Some(given.to_owned()),
+                (None, Some(default)) => self.expand(state, default),
+                (None, None) => self.globals.get(&name).map(str::to_owned),
+            };
             shown = match &value {
                 Some(value) => format!("{shown} {name}={value}"),
                 None => format!("{shown} {name}"),
@@ -131,13 +131,16 @@ impl Lowering<'_> {
     }
 
     /// Expanded with what is in force before the instruction; `None` if anything is wrong.
-    fn pairs(&mut self, state: &StageState, pairs: &KeyValues) -> Option<Vec<(String, String)>> {
+    fn pairs(&mut self, state: &StageState, pairs: &KeyValues, of_variables: bool) -> Option<Vec<(String, String)>> {
         let mut expanded = Vec::with_capacity(pairs.pairs.len());
+        let names = pairs.pairs.iter().filter(|_| of_variables).map(|(key, _)| key.raw.as_str()).collect();
+        let variables = Siblings { scope: &state.scope, names };
         for (key, value) in &pairs.pairs {
             let name = self.expand(state, key);
-            let value = self.expand(state, value);
+            let value = words::expand(&mut self.report, value, state.escape, &variables);
             if name.as_ref().is_some_and(String::is_empty) {
-                self.report.error("BlankName", key.span, format!("the name `{}` is empty", key.raw), None);
+                let hint = "give its variables a value first".to_owned();
+                self.report.error("BlankName", key.span, format!("the name `{}` is empty", key.raw), Some(hint));
                 continue;
             }
             expanded.extend(name.zip(value));
@@ -146,7 +149,10 @@ impl Lowering<'_> {
     }
 
     fn expose(&mut self, state: &mut StageState, words: &[Word], span: Span) {
-        let mut exposed = std::collections::BTreeSet::new();
+        let mut exposed = Vec::new();
+        // Their order shows in the history, and there it is BuildKit's: that of the words as they are written.
+        let mut words: Vec<&Word> = words.iter().collect();
+        words.sort_by(|a, b| a.raw.cmp(&b.raw));
         for word in words {
             let items = words::expand_words(&mut self.report, word, state.escape, &state.scope);
             for item in items.unwrap_or_default() {
@@ -193,12 +199,44 @@ impl Lowering<'_> {
             let Some(path) = self.expand(state, word) else { continue };
             if path.trim().is_empty() {
                 let message = format!("the path of the volume `{}` is empty", word.raw);
-                self.report.error("EmptyVolume", word.span, message, None);
+                let hint = "write a path, or give its variables a value first".to_owned();
+                self.report.error("EmptyVolume", word.span, message, Some(hint));
             }
             volumes.push(path);
         }
         state.step(history::list("VOLUME", &volumes), None, span);
         state.config.container.volumes.extend(volumes);
+    }
+}
+
+/// Variables in force, for the values of one ENV or LABEL that sets these names.
+struct Siblings<'a> {
+    scope: &'a Scope,
+    names: Vec<&'a str>,
+}
+
+impl Variables for Siblings<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.scope.get(name)
+    }
+
+    fn is_declared(&self, name: &str) -> bool {
+        self.scope.is_declared(name)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.scope.names()
+    }
+
+    fn hint(&self, name: &str) -> Option<String> {
+        if self.names.contains(&name) {
+            return Some(format!("what an instruction sets counts from the next one on: set `{name}` in one before"));
+        }
+        self.scope.hint(name)
+    }
+
+    fn is_known(&self, raw: &str, undefined: bool) -> bool {
+        self.scope.is_known(raw, undefined)
     }
 }
 

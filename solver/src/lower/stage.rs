@@ -21,6 +21,7 @@ use super::COMMENT;
 use super::LowerRequest;
 use super::PlannedStep;
 use super::globals::Globals;
+use super::ordered::Ordered;
 use super::report::Report;
 use super::stages::Needed;
 use super::stages::Reference;
@@ -49,7 +50,11 @@ pub(super) struct Lowering<'a> {
     pub(super) report: Report,
     pub(super) graph: Graph,
     /// Stages that are done, by number.
-    pub(super) lowered: BTreeMap<usize, StageState>,
+    pub(super) lowered: BTreeMap<usize, Lowered>,
+    /// Those of them that others will start from, and the target. A long chain of stages would take n² of memory otherwise.
+    pub(super) bases: BTreeMap<usize, StageState>,
+    /// How many stages will still start from a stage; the target counts as one.
+    awaited: HashMap<usize, usize>,
     /// Vertices of images and contexts, by their position among the externals.
     externals: HashMap<usize, VertexId>,
     scratch: Option<VertexId>,
@@ -57,6 +62,15 @@ pub(super) struct Lowering<'a> {
     pub(super) remotes: Vec<(Remote, VertexId)>,
     /// Vertices of archives that were unpacked, by what fetches them.
     pub(super) unpacked: HashMap<VertexId, VertexId>,
+}
+
+/// What is left of a stage that is done.
+#[derive(Debug)]
+pub(super) struct Lowered {
+    /// Its root file system.
+    pub(super) vertex: VertexId,
+    /// The ARGs it declares itself, with the values they ended with.
+    pub(super) arguments: BTreeMap<String, Option<String>>,
 }
 
 /// The state of a stage between two instructions; at its end, the stage.
@@ -87,15 +101,21 @@ pub(super) struct StageState {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
     /// ENV, the base's included, in order.
-    pub(super) env: Vec<(String, String)>,
+    pub(super) env: Ordered<String>,
     /// Names of the ARGs before the first FROM: they are no variables here, but people expect them to be.
     globals: Arc<BTreeSet<String>>,
-    /// What the base sets is not known: any name may be among it.
+    /// What the base sets is not known, or what an instruction with a mistake would set: any name may be among it.
     base_unknown: bool,
+    /// Not even what is set here is sure, because an instruction was left out.
+    values_unknown: bool,
+    /// What a RUN of this stage exported, which ends with it: names and values as written.
+    exported: Vec<(String, String)>,
     /// WORKDIR was met in this stage or one it starts from.
     pub(super) workdir_set: bool,
     /// ARG, in order of declaration.
-    pub(super) args: Vec<(String, Option<String>)>,
+    pub(super) args: Ordered<Option<String>>,
+    /// Names of ENV that an ARG behind it hides until the end of the stage.
+    hidden: BTreeSet<String>,
 }
 
 /// `[stage 2/5]`, counted as BuildKit does.
@@ -108,9 +128,9 @@ struct Numbering {
 
 impl Variables for Scope {
     fn get(&self, name: &str) -> Option<&str> {
-        let env = self.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        let arg = || self.args.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.as_deref());
-        env.or_else(arg)
+        let env = || self.env.get(name).map(String::as_str);
+        let arg = || self.args.get(name).and_then(Option::as_deref);
+        if self.hidden.contains(name) { arg() } else { env().or_else(arg) }
     }
 
     fn names(&self) -> Vec<&str> {
@@ -122,28 +142,46 @@ impl Variables for Scope {
         if self.globals.contains(name) {
             return Some(format!("it is declared before the first FROM: write `ARG {name}` in this stage to use it"));
         }
+        if let Some((_, value)) = self.exported.iter().find(|(exported, _)| exported == name) {
+            return Some(format!("an `export` in RUN lasts until that step ends: write `ENV {name}={value}` before"));
+        }
         did_you_mean(name, self.names())
     }
 
+    fn is_known(&self, raw: &str, undefined: bool) -> bool {
+        !(self.values_unknown && raw.contains('$') || self.base_unknown && undefined)
+    }
+
     fn is_declared(&self, name: &str) -> bool {
-        self.base_unknown || self.args.iter().any(|(known, _)| known == name)
+        self.base_unknown || self.args.contains(name)
     }
 }
 
 impl Scope {
-    /// Sets a variable for the image, in place if it is there.
-    pub(super) fn set_env(&mut self, name: String, value: String) {
-        match self.env.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => self.env.push((name, value)),
+    /// Notes what a RUN exports, for the hint of those who expect it to last.
+    pub(super) fn note_exports(&mut self, command: &str) {
+        for part in command.split(['\n', ';', '&', '|']) {
+            let Some(text) = part.trim().strip_prefix("export ") else { continue };
+            let Some((name, value)) = text.trim().split_once('=') else { continue };
+            if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                self.exported.push((name.to_owned(), value.trim().to_owned()));
+            }
         }
     }
 
-    /// Declares an argument, in place if it was declared.
+    /// Sets a variable for the image, in place if it is there.
+    pub(super) fn set_env(&mut self, name: String, value: String) {
+        self.hidden.remove(&name);
+        self.env.insert(name, value);
+    }
+
+    /// Declares an argument, in place if it was declared. Without a value it changes nothing that has one.
     pub(super) fn set_arg(&mut self, name: String, value: Option<String>) {
-        match self.args.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => self.args.push((name, value)),
+        if value.is_some() && self.env.contains(&name) {
+            self.hidden.insert(name.clone());
+        }
+        if value.is_some() || !self.args.contains(&name) {
+            self.args.insert(name, value);
         }
     }
 
@@ -153,12 +191,11 @@ impl Scope {
         self.args.iter().map(|(name, _)| (name.clone(), value(name))).collect()
     }
 
-    /// The environment of a RUN: ENV, then arguments with a value that no ENV hides.
+    /// The environment of a RUN: ENV, then arguments with a value that have no ENV of their name.
     pub(super) fn run_env(&self) -> Vec<(String, String)> {
-        let hidden = |name: &String| self.env.iter().any(|(known, _)| known == name);
-        let args = self.args.iter().filter(|(name, _)| !hidden(name));
-        let args = args.filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
-        self.env.iter().cloned().chain(args).collect()
+        let args = self.args.iter().filter(|(name, value)| value.is_some() && !self.env.contains(name));
+        let names = self.env.iter().map(|(name, _)| name).chain(args.map(|(name, _)| name));
+        names.map(|name| (name.clone(), self.get(name).unwrap_or_default().to_owned())).collect()
     }
 }
 
@@ -208,6 +245,12 @@ impl<'a> Lowering<'a> {
         stages: &'a Stages<'a>,
         report: Report,
     ) -> Lowering<'a> {
+        let mut awaited = HashMap::from([(stages.target(), 1)]);
+        for index in stages.needed() {
+            if let Some((_, Needed { base: Reference::Stage(base), .. })) = stages.get(index) {
+                *awaited.entry(*base).or_insert(0) += 1;
+            }
+        }
         Lowering {
             dockerfile,
             request,
@@ -216,6 +259,8 @@ impl<'a> Lowering<'a> {
             report,
             graph: Graph::new(),
             lowered: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            awaited,
             externals: HashMap::new(),
             scratch: None,
             remotes: Vec::new(),
@@ -238,11 +283,36 @@ impl<'a> Lowering<'a> {
         state.escape = self.dockerfile.directives.escape;
         if !needed.replaced {
             for located in &written.instructions {
+                if written.values_unknown_from.is_some_and(|from| from <= located.span.start) {
+                    state.scope.base_unknown = true;
+                    state.scope.values_unknown = true;
+                }
                 self.instruction(&mut state, located);
             }
+            // The mistake may be in the last instruction, and other stages may begin here.
+            state.scope.base_unknown |= written.values_unknown_from.is_some();
+            state.scope.values_unknown |= written.values_unknown_from.is_some();
         }
         state.config.container.env = state.scope.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        self.lowered.insert(index, state);
+        let own = written.instructions.iter().filter_map(|located| match &located.instruction {
+            Instruction::Arg(arg) => Some(&arg.declarations),
+            _ => None,
+        });
+        let arguments = own.flatten().filter_map(|declaration| {
+            let name = &declaration.name.raw;
+            Some((name.clone(), state.scope.args.get(name)?.clone()))
+        });
+        self.lowered.insert(index, Lowered { vertex: state.vertex, arguments: arguments.collect() });
+        if self.awaited.contains_key(&index) {
+            self.bases.insert(index, state);
+        }
+    }
+
+    /// The state that a stage which starts from another begins with.
+    fn continued(&mut self, base: usize) -> Option<StageState> {
+        let awaited = self.awaited.get_mut(&base)?;
+        *awaited = awaited.saturating_sub(1);
+        if *awaited > 0 { self.bases.get(&base).cloned() } else { self.bases.remove(&base) }
     }
 
     fn instruction(&mut self, state: &mut StageState, located: &Located) {
@@ -308,11 +378,14 @@ impl<'a> Lowering<'a> {
         let label = self.stages.label(index);
         let filter = &self.request.no_cache_filter;
         let is_filtered = filter.iter().any(|name| name.eq_ignore_ascii_case(&label) || *name == index.to_string());
-        let mut numbering = self.number(written, needed);
+        let mut numbering = self.number(index, written, needed);
         let mut state = match needed.base {
-            Reference::Stage(base) if self.lowered.contains_key(&base) => self.lowered[&base].clone(),
+            Reference::Stage(base) => match self.continued(base) {
+                Some(state) => state,
+                None => empty(needed.platform.clone(), self.scratch()),
+            },
             Reference::External(id) => self.external_base(id, written, needed, &label, &mut numbering),
-            Reference::Stage(_) | Reference::Scratch => empty(needed.platform.clone(), self.scratch()),
+            Reference::Scratch => empty(needed.platform.clone(), self.scratch()),
         };
         state.index = index;
         state.no_cache = self.request.no_cache || is_filtered;
@@ -320,6 +393,8 @@ impl<'a> Lowering<'a> {
         state.label = label;
         state.command_set = false;
         state.scope.globals = self.globals.global_names();
+        // What the base sets is set once more here.
+        state.scope.hidden.clear();
         // They fire here, once.
         state.config.container.on_build.clear();
         state
@@ -404,7 +479,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// FROM counts if it names an image; RUN, COPY, ADD and WORKDIR do, those of triggers included.
-    fn number(&self, written: &Stage, needed: &Needed) -> Numbering {
+    fn number(&self, index: usize, written: &Stage, needed: &Needed) -> Numbering {
         let has_vertex = |located: &&Located| {
             use Instruction::{Add, Copy, Run, Workdir};
             matches!(located.instruction, Add(_) | Copy(_) | Run(_) | Workdir(_))
@@ -421,14 +496,10 @@ impl<'a> Lowering<'a> {
         let total = from + triggers + own.iter().filter(has_vertex).count();
         let name = match &written.from.name {
             Some(name) => name.value.clone(),
-            None if self.dockerfile.stages.len() > 1 => format!("stage-{}", self.index_of(written)),
+            None if self.dockerfile.stages.len() > 1 => format!("stage-{index}"),
             None => String::new(),
         };
         Numbering { name, total, last: 0 }
-    }
-
-    fn index_of(&self, written: &Stage) -> usize {
-        self.dockerfile.stages.iter().position(|known| std::ptr::eq(known, written)).unwrap_or_default()
     }
 }
 
@@ -469,7 +540,8 @@ fn empty(platform: Platform, vertex: VertexId) -> StageState {
         ..ImageConfig::default()
     };
     "/".clone_into(&mut config.container.working_dir);
-    let env = vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())];
+    let mut env = Ordered::default();
+    env.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
     StageState {
         index: 0,
         vertex,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::collections::VecDeque;
 
 use bld_oci::platform::Platform;
@@ -17,6 +18,7 @@ use bld_parser::suggest::did_you_mean;
 
 use super::LowerError;
 use super::LowerRequest;
+use super::checks;
 use super::globals::Globals;
 use super::report::Report;
 use super::words;
@@ -72,6 +74,8 @@ pub(super) struct Needed {
 #[derive(Debug)]
 pub(super) struct Stages<'a> {
     dockerfile: &'a Dockerfile,
+    /// Numbers of the stages of a name in lower case, in order.
+    numbers: HashMap<String, Vec<usize>>,
     target: usize,
     needed: BTreeMap<usize, Needed>,
     externals: Vec<External>,
@@ -98,8 +102,15 @@ pub(super) async fn find<'a, S: SourceResolver>(
     report: &mut Report,
     unresolved: &mut Vec<LowerError<S::Error>>,
 ) -> Option<Stages<'a>> {
+    let mut numbers: HashMap<String, Vec<usize>> = HashMap::new();
+    for (number, stage) in dockerfile.stages.iter().enumerate() {
+        if let Some(name) = &stage.from.name {
+            numbers.entry(name.value.to_ascii_lowercase()).or_default().push(number);
+        }
+    }
     let mut stages = Stages {
         dockerfile,
+        numbers,
         target: 0,
         needed: BTreeMap::new(),
         externals: Vec::new(),
@@ -237,9 +248,9 @@ impl<'a> Stages<'a> {
 
     /// The last stage of that name before `index`, else the first one behind it.
     fn by_name(&self, name: &str, index: usize) -> Option<usize> {
-        let is_it = |stage: &Stage| is_called(stage, name);
-        let before = self.dockerfile.stages.iter().take(index).rposition(is_it);
-        before.or_else(|| self.dockerfile.stages.iter().position(is_it))
+        let numbers = self.numbers.get(&name.to_ascii_lowercase())?;
+        let before = numbers.partition_point(|number| *number < index).checked_sub(1);
+        numbers.get(before.unwrap_or(0)).copied()
     }
 
     fn open(
@@ -309,10 +320,15 @@ impl<'a> Stages<'a> {
         let span = stage.from.base.span;
         if base.is_empty() {
             let message = format!("base name (`{}`) should not be blank", stage.from.base.raw);
-            let hint = "give its variables a default: `ARG NAME=value` before the first FROM".to_owned();
+            let name = checks::variable(&stage.from.base.raw).unwrap_or("NAME");
+            let hint = format!(
+                "`{name}` is empty: write `ARG {name}=IMAGE` before the first FROM; `--build-arg {name}=IMAGE` then changes it"
+            );
             report.error("BlankBaseName", span, message, Some(hint));
         } else if base == "scratch" {
             needed.base = Reference::Scratch;
+            // Nothing has no platform of its own.
+            needed.platform.clone_from(&self.platform);
         } else if let Some(earlier) = self.by_name(base, index).filter(|found| *found < index && !is_named(base)) {
             needed.base = Reference::Stage(earlier);
         } else {
@@ -363,13 +379,12 @@ impl<'a> Stages<'a> {
                     known.span = known.span.min(from.span);
                 }
             }
-            Some(Reference::Scratch) => {
-                let message = "nothing can be copied from `scratch`: it is empty".to_owned();
-                report.error("CopyFromScratch", from.span, message, None);
-            }
+            Some(Reference::Scratch) => {}
             None if as_number(&from.value).is_some() => {
                 let message = format!("there is no stage number {}", from.value);
-                let hint = format!("stages are counted from 0; this file has {}", self.dockerfile.stages.len());
+                let count = self.dockerfile.stages.len();
+                let last = count.saturating_sub(1);
+                let hint = format!("stages are counted from 0: this file has {count}, so the last is {last}");
                 report.error("UnknownStageNumber", from.span, message, Some(hint));
             }
             None => {
@@ -424,8 +439,19 @@ impl<'a> Stages<'a> {
                     let (name, span) = (external.name.clone(), external.span);
                     let later = format!("stage `{name}` is defined further down: move it up");
                     let is_later = self.dockerfile.stages.iter().any(|stage| is_called(stage, &name));
-                    let hint = if is_later { Some(later) } else { did_you_mean(&name, names) };
                     let unknown = external.copied && resolver.is_missing(&source);
+                    let hint = match did_you_mean(&name, names) {
+                        _ if is_later => Some(later),
+                        Some(near) if !external.copied => {
+                            Some(format!("{near} As no stage above is called `{name}`, it was taken for an image"))
+                        }
+                        Some(near) => Some(near),
+                        None if external.copied => {
+                            let contexts = resolver.named_contexts();
+                            did_you_mean(&name, contexts.iter().map(String::as_str))
+                        }
+                        None => None,
+                    };
                     unresolved.push(LowerError::Source { name, span, unknown, hint, source });
                 }
             }
@@ -472,7 +498,7 @@ impl<'a> Stages<'a> {
                     continue;
                 }
                 let (later, own) = (self.label(*later), self.label(*index));
-                let message = format!("cannot copy from stage `{later}`, it needs to be defined before stage `{own}`");
+                let message = format!("stage `{own}` cannot use stage `{later}`: it is defined further down");
                 let hint = format!("move stage `{later}` up, before stage `{own}`");
                 report.error("CopyFromLaterStage", *span, message, Some(hint));
             }
@@ -515,7 +541,18 @@ impl<'a> Stages<'a> {
         let nexts = circle.iter().cycle().skip(1).map(|(stage, _)| *stage);
         for ((stage, span), next) in circle.iter().zip(nexts) {
             let message = format!("circular dependency of stages: {}", labels.join(" needs "));
-            let hint = format!("stage `{}` needs `{}` here", self.label(*stage), self.label(next));
+            let hint = match circle.len() {
+                1 if self.dockerfile.stages.get(*stage).is_some_and(|stage| stage.from.base.span == *span) => format!(
+                    "an ONBUILD of the base takes files from `{}`, the stage it runs in: correct it there",
+                    self.label(*stage)
+                ),
+                1 => "a stage cannot take files from itself: name another one".to_owned(),
+                _ => format!(
+                    "stage `{}` needs `{}` here: break the circle, let one of them use a third stage",
+                    self.label(*stage),
+                    self.label(next)
+                ),
+            };
             report.error("CircularStages", *span, message, Some(hint));
         }
     }
@@ -543,7 +580,9 @@ fn read_trigger(text: &str, span: Span, report: &mut Report) -> Option<Trigger> 
     let parsed = parse_trigger(text);
     report.enter_trigger(span, text);
     for diagnostic in parsed.diagnostics.into_iter().filter(|found| found.severity == Severity::Error) {
-        report.error(diagnostic.code, span, diagnostic.message, diagnostic.hint);
+        // What to write instead helps only those who can change the base.
+        let hint = "it is an ONBUILD of the base: correct it there, or build on another one".to_owned();
+        report.error(diagnostic.code, span, diagnostic.message, Some(hint));
     }
     report.leave_trigger();
     parsed.instruction.map(|instruction| Trigger { text: text.to_owned(), instruction })

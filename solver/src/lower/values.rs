@@ -18,7 +18,8 @@ pub(super) struct Ports {
 
 /// Reads `[[address:]host:]port[-last][/protocol]`.
 pub(super) fn ports(word: &str) -> Result<Ports, String> {
-    let (rest, written) = word.split_once('/').unwrap_or((word, "tcp"));
+    let (rest, written) = word.split_once('/').filter(|(_, protocol)| !protocol.is_empty()).unwrap_or((word, "tcp"));
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
     let protocol = written.to_ascii_lowercase();
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
         return Err(format!("`{protocol}` is not a protocol: write `tcp`, `udp` or `sctp`"));
@@ -60,16 +61,17 @@ pub(super) fn is_signal(text: &str) -> bool {
         || name.strip_prefix("RTMAX-").is_some_and(|rest| offset(rest, 14))
 }
 
-/// Reads `user[:group]`; `None` for an empty value, which changes nothing.
+/// Reads `[user][:[group]]`, where what is left out before or behind the colon is root; `None` for an empty value, which changes nothing.
 pub(super) fn owner(text: &str) -> Result<Option<Owner>, String> {
     if text.is_empty() {
         return Ok(None);
     }
+    let root_if_empty = |name| if name == "" { "0" } else { name };
     let (user, group) = match text.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
+        Some((user, group)) => (root_if_empty(user), Some(root_if_empty(group))),
         None => (text, None),
     };
-    let is_name = |name: &str| !name.is_empty() && !name.contains(':') && !name.chars().any(char::is_whitespace);
+    let is_name = |name: &str| !name.contains(':') && !name.chars().any(char::is_whitespace);
     if !is_name(user) || !group.is_none_or(is_name) {
         return Err(format!("`{text}` is not an owner: write `user` or `user:group`"));
     }
@@ -106,10 +108,11 @@ mod tests {
     #[test]
     fn ports_ranges_and_protocols() {
         assert_eq!(listed("80").unwrap(), ["80/tcp"]);
+        assert_eq!(listed("80/").unwrap(), ["80/tcp"]);
         assert_eq!(listed("53/UDP").unwrap(), ["53/udp"]);
         assert_eq!(listed("7000-7002/sctp").unwrap(), ["7000/sctp", "7001/sctp", "7002/sctp"]);
         assert_eq!(listed("127.0.0.1:80:8080").unwrap(), ["8080/tcp"]);
-        for wrong in ["", "http", "65536", "-1", "10-5", "80/icmp", "80/", "+80", "1-2-3"] {
+        for wrong in ["", "http", "65536", "-1", "10-5", "80/icmp", "80//", "+80", "1-2-3"] {
             assert!(listed(wrong).is_err(), "{wrong}");
         }
     }

@@ -4,6 +4,7 @@ use bld_parser::ast::Heredoc;
 use bld_parser::ast::Word;
 use bld_parser::expand;
 use bld_parser::expand::ExpandError;
+use bld_parser::expand::ExpandErrorKind;
 use bld_parser::expand::Undefined;
 use bld_parser::source::Span;
 use bld_parser::suggest::did_you_mean;
@@ -26,6 +27,11 @@ pub(super) trait Variables {
         did_you_mean(name, self.names())
     }
 
+    /// Whether the value of a word can be told; `undefined` if a variable in it has none.
+    fn is_known(&self, _raw: &str, _undefined: bool) -> bool {
+        true
+    }
+
     /// What to write to have a value.
     fn declaration(&self, name: &str) -> String {
         format!("define it first: `ARG {name}=VALUE` or `ENV {name}=VALUE`")
@@ -43,10 +49,10 @@ pub(super) fn expand(report: &mut Report, word: &Word, escape: char, variables: 
     match expand::expand(&word.raw, escape, &lookup) {
         Ok(expanded) => {
             warn(report, &expanded.undefined, word, variables);
-            Some(expanded.value)
+            Some(expanded.value).filter(|_| variables.is_known(&word.raw, !expanded.undefined.is_empty()))
         }
         Err(error) => {
-            fail(report, &error, word);
+            fail(report, &error, word, variables);
             None
         }
     }
@@ -63,10 +69,10 @@ pub(super) fn expand_words(
     match expand::expand_words(&word.raw, escape, &lookup) {
         Ok(expanded) => {
             warn(report, &expanded.undefined, word, variables);
-            Some(expanded.words)
+            Some(expanded.words).filter(|_| variables.is_known(&word.raw, !expanded.undefined.is_empty()))
         }
         Err(error) => {
-            fail(report, &error, word);
+            fail(report, &error, word, variables);
             None
         }
     }
@@ -85,7 +91,7 @@ pub(super) fn expand_heredoc(report: &mut Report, heredoc: &Heredoc, variables: 
             Some(expanded.value)
         }
         Err(error) => {
-            fail(report, &error, &body);
+            fail(report, &error, &body, variables);
             None
         }
     }
@@ -122,9 +128,35 @@ fn variable_length(text: &str) -> usize {
     1 + end.max(1)
 }
 
-fn fail(report: &mut Report, error: &ExpandError, word: &Word) {
-    let message = format!("cannot expand `{}`: {}", shorten(&word.raw), error.kind);
-    report.error("InvalidExpansion", part(word, error.offset), message, None);
+fn fail(report: &mut Report, error: &ExpandError, word: &Word, variables: &dyn Variables) {
+    let hint = match &error.kind {
+        // It may have a value that is not known.
+        ExpandErrorKind::Required { .. } if !variables.is_known(&word.raw, true) => return,
+        ExpandErrorKind::Required { name, .. } => variables.hint(name).unwrap_or_else(|| variables.declaration(name)),
+        ExpandErrorKind::MissingBrace => "close it with `}`".to_owned(),
+        ExpandErrorKind::UnterminatedQuote { .. } => {
+            "close the quote, or put the escape character in front of it".to_owned()
+        }
+        ExpandErrorKind::BadSubstitution => {
+            "write `${NAME}`; put the escape character in front of a `$` that stands for itself".to_owned()
+        }
+        ExpandErrorKind::UnsupportedModifier { .. } => {
+            "there are `:-`, `-`, `:+`, `+`, `:?`, `?`, `#`, `##`, `%`, `%%`, `/` and `//`".to_owned()
+        }
+        ExpandErrorKind::MissingSlash => "write `${NAME/PATTERN/REPLACEMENT}`".to_owned(),
+        ExpandErrorKind::InvalidEscape { .. } => "only `*`, `?`, `\\`, `}` and `/` need a `\\`".to_owned(),
+        ExpandErrorKind::TooLong { .. } | ExpandErrorKind::TooDeep { .. } | ExpandErrorKind::TooComplex => {
+            "use shorter values".to_owned()
+        }
+    };
+    let message = match &error.kind {
+        ExpandErrorKind::Required { name, message } if message.starts_with("is not allowed to be") => {
+            format!("`{name}` {message}")
+        }
+        ExpandErrorKind::Required { name, message } => format!("`{name}` has no value: {message}"),
+        kind => format!("cannot expand `{}`: {kind}", shorten(&word.raw)),
+    };
+    report.error("InvalidExpansion", part(word, error.offset), message, Some(hint));
 }
 
 /// From an offset in the raw text to the word's end; the whole word where continuations make offsets meaningless.

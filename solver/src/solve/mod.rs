@@ -112,7 +112,8 @@ pub async fn solve<W: Worker, R: Reporter, A: Admission>(
             tasks.push(work.id.index(), vertex::run(&ports, work, &made));
         }
         let Some((index, outcome)) = tasks.next().await else { break };
-        run.complete(index, outcome?);
+        let outcome = outcome?;
+        run.complete(index, outcome.record, outcome.is_settled);
     }
     Ok(targets.iter().filter_map(|target| run.take(*target)).collect())
 }
@@ -154,6 +155,8 @@ struct Slot {
     digests: Vec<Option<[u8; 32]>>,
     /// It or something above it must run again.
     renewed: bool,
+    /// A pattern in it or above it matched nothing.
+    unsettled: bool,
     progress: Progress,
 }
 
@@ -251,8 +254,9 @@ impl<'a, W: Worker, R: Reporter, A: Admission> Run<'a, W, R, A> {
         while let Some(id) = self.ready.pop() {
             let inputs: Vec<Arc<Record>> =
                 self.slots[id.index()].inputs.clone().into_iter().filter_map(|input| self.take_shared(input)).collect();
+            let is_settled = !self.slots[id.index()].inputs.iter().any(|input| self.slots[input.index()].unsettled);
             if matches!(self.ports.graph.vertex(id).op, Op::Merge) {
-                self.complete(id.index(), merge(&inputs));
+                self.complete(id.index(), merge(&inputs), is_settled);
                 continue;
             }
             let slot = &mut self.slots[id.index()];
@@ -260,13 +264,14 @@ impl<'a, W: Worker, R: Reporter, A: Admission> Run<'a, W, R, A> {
             let definition = slot.definition?;
             let digests = std::mem::take(&mut slot.digests);
             let states = inputs.iter().map(|record| record.state.clone()).collect();
-            return Some(Work { id, definition, digests, inputs: states });
+            return Some(Work { id, definition, digests, inputs: states, is_settled });
         }
         None
     }
 
-    fn complete(&mut self, index: usize, record: Record) {
+    fn complete(&mut self, index: usize, record: Record, is_settled: bool) {
         self.slots[index].progress = Progress::Known(Arc::new(record));
+        self.slots[index].unsettled = !is_settled;
         if let Some(id) = self.slots[index].id {
             self.release_dependents(id);
         }

@@ -36,6 +36,16 @@ pub(super) struct Work {
     /// For each selection; `None` if it is of an input.
     pub(super) digests: Vec<Option<[u8; 32]>>,
     pub(super) inputs: Vec<State>,
+    /// See [`Outcome::is_settled`].
+    pub(super) is_settled: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) record: Record,
+    /// The definition says all there is to say. If not, this and what is made of it is remembered under content keys only.
+    pub(super) is_settled: bool,
 }
 
 /// Results of this solve by content key: a twin of a vertex that had to run uses its result even with `no_cache`.
@@ -84,7 +94,8 @@ pub(super) async fn context_digests<W: Worker, R: Reporter, A: Admission>(
                     .worker
                     .digest(&selection.from, &selection.selector, &[], id)
                     .await
-                    .map_err(|source| ports.digest_error(id, source))?,
+                    .map_err(|source| ports.digest_error(id, source))?
+                    .digest,
             ),
         });
     }
@@ -96,8 +107,8 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
     ports: &Ports<'_, W, R, A>,
     work: Work,
     made: &Made,
-) -> Result<Record, SolveError<W::Error>> {
-    let Work { id, definition, digests, inputs } = work;
+) -> Result<Outcome, SolveError<W::Error>> {
+    let Work { id, definition, digests, inputs, mut is_settled } = work;
     let vertex = ports.graph.vertex(id);
     let mut complete = Vec::with_capacity(digests.len());
     let mut digests = digests.into_iter();
@@ -107,20 +118,22 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
     for (selection, digest) in keys::selections(&vertex.op).into_iter().zip(digests) {
         complete.push(match digest {
             Some(digest) => digest,
-            None => ports
-                .worker
-                .digest(&selection.from, &selection.selector, &inputs, id)
-                .await
-                .map_err(|source| ports.digest_error(id, source))?,
+            None => {
+                let selected = ports.worker.digest(&selection.from, &selection.selector, &inputs, id).await;
+                let selected = selected.map_err(|source| ports.digest_error(id, source))?;
+                is_settled &= selected.all_matched;
+                selected.digest
+            }
         });
     }
+    let by_definition = is_settled.then_some(definition);
     let states: Vec<StateId> = inputs.iter().map(|state| state.id).collect();
     let (content, key_parts) = keys::content_key(&vertex.op, &states, &complete);
 
     if !vertex.no_cache
         && let Some(record) = ports.look_up(id, content)?
     {
-        return found(ports, id, definition, record);
+        return found(ports, id, by_definition, record);
     }
     let claim = ports.worker.claim(content).await.map_err(|source| ports.cache_error(id, source))?;
     let known = match made.lock().unwrap_or_else(PoisonError::into_inner).get(&content) {
@@ -130,7 +143,7 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
         None => ports.look_up(id, content)?,
     };
     if let Some(record) = known {
-        return found(ports, id, definition, record);
+        return found(ports, id, by_definition, record);
     }
 
     let permit = ports.admission.acquire(vertex).await;
@@ -144,7 +157,8 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
     };
     drop(permit);
     record.parts = key_parts;
-    if let Err(error) = ports.remember(id, &[content, definition], &record) {
+    let keys: Vec<CacheKey> = std::iter::once(content).chain(by_definition).collect();
+    if let Err(error) = ports.remember(id, &keys, &record) {
         started.end(Event::Failed { error: &error });
         return Err(error);
     }
@@ -153,18 +167,20 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
     }
     drop(claim);
     started.end(Event::Done);
-    Ok(record)
+    Ok(Outcome { record, is_settled })
 }
 
 fn found<W: Worker, R: Reporter, A>(
     ports: &Ports<'_, W, R, A>,
     id: VertexId,
-    definition: CacheKey,
+    by_definition: Option<CacheKey>,
     record: Record,
-) -> Result<Record, SolveError<W::Error>> {
-    ports.remember(id, &[definition], &record)?;
+) -> Result<Outcome, SolveError<W::Error>> {
+    if let Some(definition) = by_definition {
+        ports.remember(id, &[definition], &record)?;
+    }
     ports.reporter.on_event(id, Event::Cached);
-    Ok(record)
+    Ok(Outcome { record, is_settled: by_definition.is_some() })
 }
 
 /// A vertex that was reported as started: it ends exactly once, as cancelled if it is merely dropped.

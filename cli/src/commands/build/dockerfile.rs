@@ -10,10 +10,12 @@ use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
 
+use bld_parser::suggest::nearest_file;
+
 use crate::error::CommandError;
 
 /// The parser refuses anything longer.
-pub(super) const MAX_BYTES: u64 = (64 << 20) + 1;
+pub(super) const MAX_BYTES: u64 = (32 << 20) + 1;
 
 /// A Dockerfile's text.
 #[derive(Debug)]
@@ -56,8 +58,15 @@ pub(super) fn read_default(context: &Path) -> Result<Source, CommandError> {
                 }
             }
             opened => {
-                let file =
-                    opened.map_err(|error| CommandError::failed(format!("cannot open the Dockerfile: {error}")))?;
+                let file = opened.map_err(|error| {
+                    let failed = CommandError::failed(format!("cannot open the Dockerfile: {error}"));
+                    match std::fs::metadata(context.join(name)).is_ok_and(|found| found.is_dir()) {
+                        true => {
+                            failed.hint(format!("`{name}` is a directory: name the file in it with `-f {name}/FILE`"))
+                        }
+                        false => failed,
+                    }
+                })?;
                 let path = Some(context.join(name));
                 return Ok(Source { bytes: contents(file, name)?, name: name.to_owned(), path });
             }
@@ -67,10 +76,24 @@ pub(super) fn read_default(context: &Path) -> Result<Source, CommandError> {
     let shown: PathBuf = context.components().collect();
     let hint = if inside(&root, Path::new("Containerfile")).is_ok() {
         format!("there is a `Containerfile`: name it with `-f {}`", shown.join("Containerfile").display())
+    } else if let Some(near) = similar(context) {
+        format!("did you mean `-f {}`?", shown.join(near).display())
     } else {
         "name it with `-f FILE`, or give the directory it is in".to_owned()
     };
     Err(CommandError::failed(format!("there is no Dockerfile in `{}`", shown.display())).hint(hint))
+}
+
+/// A file that was most likely meant to be the Dockerfile: `Dockerfile.txt`, `DockerFile`, `Dokerfile`.
+fn similar(context: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(context).ok()?;
+    let mut names: Vec<String> = entries
+        .take(10_000)
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| !name.ends_with(".dockerignore"))
+        .collect();
+    names.sort();
+    nearest_file("Dockerfile", names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 fn root(context: &Path) -> Result<OwnedFd, CommandError> {

@@ -1,12 +1,17 @@
 //! A failed build in the user's words: the place in the Dockerfile, the cause, what to do.
 
 use bld_executor::ExecuteError;
+use bld_executor::context::IgnoreFileError;
 use bld_executor::image::ImagesError;
 use bld_parser::diagnostic::Diagnostic;
+use bld_solver::graph::VertexId;
 use bld_solver::lower::LowerError;
 use bld_solver::lower::Plan;
+use bld_solver::op::Op;
 use bld_solver::solve::SolveError;
 
+use super::advice::Failure;
+use super::advice::advice;
 use crate::error::CommandError;
 use crate::error::causes;
 use crate::ui::excerpt::Quoted;
@@ -44,10 +49,32 @@ pub(super) fn explain(
         message = format!("{message}: {further}");
     }
     let failed = CommandError::failed(message);
-    match hint(cause) {
+    match advised(cause, vertex, plan, &tail).or_else(|| hint(cause)) {
         Some(hint) => failed.hint(hint),
         None => failed,
     }
+}
+
+fn advised(cause: &ExecuteError, id: VertexId, plan: &Plan, tail: &[String]) -> Option<String> {
+    let vertex = plan.graph.vertex(id);
+    let earlier = plan.graph.iter().filter(|(other, found)| other.index() < id.index() && found.stage == vertex.stage);
+    let earlier: Vec<&str> = earlier.map(|(_, found)| instruction(&found.name)).collect();
+    let failure = Failure {
+        instruction: instruction(&vertex.name),
+        exec: match &vertex.op {
+            Op::Exec(exec) => Some(exec),
+            _ => None,
+        },
+        tail,
+        earlier: &earlier,
+        undeclared: &plan.unused_build_args,
+    };
+    advice(cause, failure)
+}
+
+/// A step's name without its place.
+fn instruction(name: &str) -> &str {
+    name.split_once("] ").filter(|(place, _)| place.starts_with('[')).map_or(name, |(_, rest)| rest)
 }
 
 /// `[2/4] RUN` of a step's name: the excerpt and the error show the command.
@@ -83,6 +110,18 @@ const FULL: &str = "make room on the disk of the store: the next build goes on w
 
 fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+/// A mistake in an ignore file, with what can be done about it.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(super) fn ignore_mistake(error: IgnoreFileError) -> CommandError {
+    let failed = CommandError::from_error(&error);
+    match error {
+        IgnoreFileError::Syntax { .. } => {
+            failed.hint("close every `[` with `]`; write `\\[` for a bracket that stands for itself")
+        }
+        _ => failed,
+    }
 }
 
 /// A lowering error as a finding, with what can be done about a missing image.

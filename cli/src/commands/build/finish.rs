@@ -1,14 +1,21 @@
 //! The end of a build that went well: the image, the outputs, the digest.
 
+use std::collections::BTreeSet;
+
 use bld_cache::record::Record;
+use bld_executor::image::assemble::Assembled;
 use bld_executor::image::assemble::assemble;
+use bld_executor::image::options::ImageOptions;
 use bld_executor::layers::export::ExportOptions;
+use bld_executor::layers::mirror::remove_others;
 use bld_executor::output;
+use bld_executor::output::engine::Engine;
 use bld_executor::worker::LocalWorker;
 use bld_oci::Timestamp;
-use bld_oci::image::Image;
+use bld_oci::image::Descriptor;
 use bld_oci::reference::Reference;
-use bld_solver::lower::Plan;
+use bld_solver::lower::ImagePlan;
+use serde_json::json;
 
 use super::request::BuildRequest;
 use crate::commands::image_error;
@@ -19,40 +26,92 @@ use crate::environment;
 use crate::error::CommandError;
 use crate::ui::plain::Plain;
 
-/// Makes the image if anything wants one, writes the outputs, prints the digest.
+/// Makes the images if anything wants them, writes the outputs, prints the digest.
 pub(super) async fn finish(
     worker: &LocalWorker<Plain>,
     request: &BuildRequest,
-    plan: &Plan,
-    target: &Record,
+    results: &[(&ImagePlan, &Record)],
     reporter: &Plain,
 ) -> Result<(), CommandError> {
-    let to_store = request.goes_to_store();
-    let image = if request.wants_image() {
-        let made = assemble(worker, plan, target, request.compression, environment::now()).await;
-        Some(made.map_err(|error| image_error(&error))?)
-    } else {
-        None
-    };
-    if let (Some(image), true) = (&image, to_store) {
-        store_image(worker, request, image, reporter)?;
+    let mut images = Images { worker, results, made: Vec::new() };
+    if request.wants_image() {
+        images.written_as(&request.main_options()?).await?;
+    }
+    if request.goes_to_store() {
+        store_images(&mut images, request, reporter).await?;
     }
     for output in &request.outputs {
-        write(worker, request, plan, target, image.as_ref(), output, reporter)?;
+        write(&mut images, request, output, reporter).await?;
     }
     let (executed, cached) = reporter.counts();
     reporter.note(&summary(executed, cached));
-    let Some(image) = image else { return Ok(()) };
+    let Some((made, descriptor)) = images.made.first().and_then(|(_, made)| Some((made, made.descriptor()?))) else {
+        return Ok(());
+    };
     if let Some(path) = &request.iidfile {
-        std::fs::write(path, image.config.digest.to_string())
+        // An index has no configuration: it is its own ID.
+        let only = made.images.first().filter(|_| made.index.is_none()).map(|(image, _)| image.config.digest);
+        std::fs::write(path, only.unwrap_or(descriptor.digest).to_string())
+            .map_err(|error| CommandError::failed(format!("cannot write {}: {error}", path.display())))?;
+    }
+    if let Some(path) = &request.metadata_file {
+        std::fs::write(path, metadata(request, made, descriptor)?)
             .map_err(|error| CommandError::failed(format!("cannot write {}: {error}", path.display())))?;
     }
     if request.outputs.iter().any(Output::is_stdout) {
         // Standard output is taken.
-        reporter.note(&image.manifest.digest.to_string());
+        reporter.note(&descriptor.digest.to_string());
         return Ok(());
     }
-    print(&format!("{}\n", image.manifest.digest))
+    print(&format!("{}\n", descriptor.digest))
+}
+
+/// The images of a build, written in as many ways as the outputs ask for.
+struct Images<'a> {
+    worker: &'a LocalWorker<Plain>,
+    results: &'a [(&'a ImagePlan, &'a Record)],
+    made: Vec<(ImageOptions, Assembled)>,
+}
+
+impl Images<'_> {
+    /// The images written so, made now if they are not yet.
+    async fn written_as(&mut self, options: &ImageOptions) -> Result<Assembled, CommandError> {
+        if let Some((_, made)) = self.made.iter().find(|(known, _)| known == options) {
+            return Ok(made.clone());
+        }
+        let mut images = Vec::with_capacity(self.results.len());
+        for (plan, target) in self.results {
+            let made = assemble(self.worker, plan, target, options, environment::now()).await;
+            images.push((made.map_err(|error| image_error(&error))?, plan.platform.clone()));
+        }
+        let made = Assembled::new(self.worker.store(), images, options).map_err(|error| image_error(&error))?;
+        self.made.push((options.clone(), made.clone()));
+        Ok(made)
+    }
+}
+
+/// What `--metadata-file` gets, in buildx's words.
+fn metadata(request: &BuildRequest, made: &Assembled, descriptor: &Descriptor) -> Result<String, CommandError> {
+    let mut of_descriptor = json!(descriptor);
+    let mut out = serde_json::Map::new();
+    if let ([(image, platform)], None) = (made.images.as_slice(), &made.index) {
+        let config = image.config.digest.to_string();
+        of_descriptor["annotations"] = json!({ "config.digest": config });
+        of_descriptor["platform"] = json!({ "architecture": platform.architecture, "os": platform.os });
+        if let Some(variant) = &platform.variant {
+            of_descriptor["platform"]["variant"] = json!(variant);
+        }
+        out.insert("containerimage.config.digest".to_owned(), json!(config));
+    }
+    out.insert("containerimage.descriptor".to_owned(), of_descriptor);
+    out.insert("containerimage.digest".to_owned(), json!(descriptor.digest));
+    let of_outputs = request.outputs.iter().flat_map(|output| &output.names);
+    let of_outputs = of_outputs.map(|name| crate::reference::parse(name)).collect::<Result<Vec<_>, _>>()?;
+    let names: BTreeSet<String> = request.tags.iter().chain(&of_outputs).map(ToString::to_string).collect();
+    if !names.is_empty() {
+        out.insert("image.name".to_owned(), json!(names.into_iter().collect::<Vec<_>>().join(",")));
+    }
+    Ok(serde_json::to_string_pretty(&out)? + "\n")
 }
 
 /// `3 steps ran, 1 was cached`.
@@ -62,55 +121,123 @@ fn summary(executed: usize, cached: usize) -> String {
     format!("{executed} {steps} ran, {cached} {were} cached")
 }
 
-/// Lists the image in the local store.
-fn store_image(
-    worker: &LocalWorker<Plain>,
-    request: &BuildRequest,
-    image: &Image,
-    reporter: &Plain,
-) -> Result<(), CommandError> {
-    let extra = request.outputs.iter().filter(|output| output.kind == OutputKind::Store);
-    let extra = extra.flat_map(|output| &output.names).map(|name| crate::reference::parse(name));
-    let names: Vec<Reference> = request.tags.iter().cloned().map(Ok).chain(extra).collect::<Result<_, _>>()?;
-    if names.is_empty() {
-        worker.store().images().add_untagged(&image.manifest)?;
+/// Lists the images in the local store.
+async fn store_images(images: &mut Images<'_>, request: &BuildRequest, reporter: &Plain) -> Result<(), CommandError> {
+    let store = images.worker.store();
+    let outputs: Vec<&Output> = request.outputs.iter().filter(|output| output.kind == OutputKind::Store).collect();
+    let main = images.written_as(&request.main_options()?).await?;
+    let mut named: Vec<(Reference, Assembled)> = request.tags.iter().map(|name| (name.clone(), main.clone())).collect();
+    for output in outputs {
+        let made = images.written_as(&request.options(output)?).await?;
+        for name in &output.names {
+            named.push((crate::reference::parse(name)?, made.clone()));
+        }
+        if output.attributes.canonical {
+            let digest = made.descriptor().map(|descriptor| descriptor.digest);
+            let plain = named.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+            named.extend(plain.iter().filter_map(|name| Some((name.with_digest(digest?), made.clone()))));
+        }
     }
-    for name in names {
-        worker.store().images().set(&name.to_string(), &image.manifest)?;
+    if let (true, Some(descriptor)) = (named.is_empty(), main.descriptor()) {
+        store.images().add_untagged(descriptor)?;
+    }
+    for (name, made) in named {
+        let Some(descriptor) = made.descriptor() else { continue };
+        store.images().set(&name.to_string(), descriptor)?;
         reporter.note(&format!("named {}", name.familiar()));
     }
     Ok(())
 }
 
-fn write(
-    worker: &LocalWorker<Plain>,
+async fn write(
+    images: &mut Images<'_>,
     request: &BuildRequest,
-    plan: &Plan,
-    target: &Record,
-    image: Option<&Image>,
     output: &Output,
     reporter: &Plain,
 ) -> Result<(), CommandError> {
-    let clamp = plan.source_date_epoch.map(Timestamp::from_seconds);
+    let (worker, results) = (images.worker, images.results);
+    let extra = output.names.iter().map(|name| crate::reference::parse(name));
+    let names: Vec<Reference> = request.tags.iter().cloned().map(Ok).chain(extra).collect::<Result<_, _>>()?;
+    let clamp = |plan: &ImagePlan| output.attributes.epoch().or(clamp(plan));
     match &output.kind {
         OutputKind::Store => {}
         OutputKind::Archive(destination) => {
-            let Some(image) = image else { return Ok(()) };
-            let extra = output.names.iter().map(|name| crate::reference::parse(name));
-            let names: Vec<Reference> = request.tags.iter().cloned().map(Ok).chain(extra).collect::<Result<_, _>>()?;
-            output::write_archive(worker.store(), image, &names, &plan.platform, destination)?;
+            let made = images.written_as(&request.options(output)?).await?;
+            output::write_archive(worker.store(), &made, &names, destination)?;
+        }
+        OutputKind::Layout(directory) => {
+            let made = images.written_as(&request.options(output)?).await?;
+            output::write_layout(worker.store(), &made, &names, directory)?;
+        }
+        OutputKind::Engine { context, required } => {
+            let Some(engine) = engine(context.as_deref(), *required)? else {
+                reporter.note("note: neither docker nor podman is there to load the image: it is in bld's store only");
+                return Ok(());
+            };
+            if results.len() > 1 {
+                reporter.note(&format!("note: {} takes images for one platform: not loaded there", engine.name()));
+                return Ok(());
+            }
+            let made = images.written_as(&request.options(output)?).await?;
+            engine.load(worker.store(), &made, &names)?;
+            reporter.note(&format!("loaded into {}", engine.name()));
         }
         OutputKind::RootfsTar(destination) => {
-            output::write_rootfs_tar(&*worker.view(&target.state)?, destination, clamp)?;
+            let [(plan, target)] = results else {
+                return Err(CommandError::usage("`--output type=tar` takes one platform")
+                    .hint("type=local writes one directory for each platform"));
+            };
+            if output.attributes.split == Some(true) {
+                return Err(CommandError::usage("`--output type=tar` takes no platform-split=true")
+                    .hint("type=local writes one directory for each platform"));
+            }
+            output::write_rootfs_tar(&*worker.view(&target.state)?, destination, clamp(plan))?;
         }
         OutputKind::RootfsDirectory(path) => {
-            let options = ExportOptions { ownership: false, clamp };
-            for note in output::write_rootfs_directory(&*worker.view(&target.state)?, path, options)? {
-                reporter.note(&format!("note: {note}"));
+            for (plan, target) in results {
+                let path = if output.attributes.split.unwrap_or(results.len() > 1) {
+                    path.join(plan.platform.to_string().replace('/', "_"))
+                } else {
+                    path.clone()
+                };
+                let options = ExportOptions { ownership: false, clamp: clamp(plan) };
+                let view = worker.view(&target.state)?;
+                for note in output::write_rootfs_directory(&view, &path, options)? {
+                    reporter.note(&format!("note: {note}"));
+                }
+                if output.attributes.mirror {
+                    let removed = remove_others(&view, &path)?;
+                    reporter.note(&format!("removed {removed} others from {}", path.display()));
+                }
             }
         }
     }
     Ok(())
+}
+
+/// docker, if its daemon answers, or else podman; an error if one was demanded and none is there.
+fn engine(context: Option<&str>, required: bool) -> Result<Option<Engine>, CommandError> {
+    // As another user's root podman has another storage than the user's own.
+    let podman =
+        || Engine::podman().filter(|_| rustix::process::geteuid().is_root() && !environment::in_user_namespace());
+    let found = match environment::load_engine().as_deref() {
+        None => Engine::docker(context).or_else(|| podman().filter(|_| context.is_none())),
+        Some("docker") => Engine::docker(context),
+        Some("podman") => podman(),
+        Some("none") => None,
+        Some(other) => {
+            return Err(CommandError::usage(format!("BLD_LOAD is `{other}`, not docker, podman or none")));
+        }
+    };
+    if found.is_none() && required {
+        return Err(CommandError::failed("neither a docker daemon answers, nor is podman there")
+            .hint("`-o type=docker,dest=FILE` writes what `docker load -i FILE` reads"));
+    }
+    Ok(found)
+}
+
+fn clamp(plan: &ImagePlan) -> Option<Timestamp> {
+    plan.source_date_epoch.map(Timestamp::from_seconds)
 }
 
 #[cfg(test)]

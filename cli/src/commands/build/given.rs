@@ -35,6 +35,8 @@ pub(super) enum Entitlement {
     HostNetwork,
     /// `security.insecure`.
     Insecure,
+    /// `buildx.local.delete`.
+    DeleteLocal,
 }
 
 /// Reads `--allow`.
@@ -42,6 +44,11 @@ pub(super) fn entitlements(texts: &[String]) -> Result<Vec<Entitlement>, Command
     let one = |text: &String| match text.as_str() {
         "network.host" => Ok(Entitlement::HostNetwork),
         "security.insecure" => Ok(Entitlement::Insecure),
+        "buildx.local.delete" => Ok(Entitlement::DeleteLocal),
+        device if device == "device" || device.starts_with("device=") => {
+            let error = CommandError::usage(format!("`--allow {device}`: RUN steps cannot be given devices"));
+            Err(error.hint("`RUN --device` is not supported; `RUN --security=insecure` has /dev/fuse, /dev/kvm and /dev/net/tun of this machine"))
+        }
         other => {
             let error = CommandError::usage(format!("`--allow {other}` is not known"));
             let hint = did_you_mean(other, ["network.host", "security.insecure"]);
@@ -107,6 +114,7 @@ pub(super) fn read(sources: &BTreeMap<String, SecretSource>) -> Result<Secrets, 
             SecretSource::File(path) => read_file(id, path)?,
             SecretSource::Variable(name) => environment::variable_bytes(name).ok_or_else(|| {
                 CommandError::failed(format!("the secret `{id}` cannot be read: the variable `{name}` is not set"))
+                    .hint(format!("`export {name}=...` sets it; `src=FILE` takes the value from a file"))
             })?,
             SecretSource::Named => match environment::variable_bytes(id) {
                 Some(value) => value,
@@ -126,6 +134,7 @@ fn read_file(id: &str, path: &Path) -> Result<Vec<u8>, CommandError> {
     // One byte more than allowed, so that a file that is too long is noticed and not read to its end.
     File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_end(&mut value)).map_err(|error| {
         CommandError::failed(format!("the secret `{id}` cannot be read from `{}`: {error}", path.display()))
+            .hint("`src` is relative to the directory you are in; `env=NAME` takes the value of a variable")
     })?;
     Ok(value)
 }

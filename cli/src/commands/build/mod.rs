@@ -2,7 +2,9 @@
 
 pub(super) mod request;
 
+mod advice;
 mod call;
+mod checked_outputs;
 mod checks;
 mod context;
 mod dockerfile;
@@ -20,7 +22,9 @@ use bld_executor::context::ContextTree;
 use bld_executor::context::NoMemo;
 use bld_executor::context::ignore_file;
 use bld_executor::context::store_memo::StoreMemo;
+use bld_executor::image::ImagesError;
 use bld_executor::image::named::NamedContext;
+use bld_executor::image::policy::KnownImages;
 use bld_executor::image::sources::ImageSources;
 use bld_executor::sandbox::Helper;
 use bld_executor::ssh::Agents;
@@ -31,6 +35,7 @@ use bld_oci::Timestamp;
 use bld_parser::ast::Dockerfile;
 use bld_parser::diagnostic::Diagnostic;
 use bld_parser::diagnostic::Severity;
+use bld_solver::graph::VertexId;
 use bld_solver::lower::IgnoreRules;
 use bld_solver::lower::LowerError;
 use bld_solver::lower::LowerRequest;
@@ -44,6 +49,7 @@ use super::Session;
 use crate::args::BuildArgs;
 use crate::environment;
 use crate::error::CommandError;
+use crate::registries;
 use crate::ui::excerpt::Quoted;
 use crate::ui::plain::Plain;
 use crate::ui::plain::write_line;
@@ -67,6 +73,19 @@ pub(super) fn run(session: &Session, args: &BuildArgs) -> Result<(), CommandErro
         }
     });
     // Waits for the threads of steps that were stopped: they clean up after themselves.
+    runtime.shutdown_timeout(CLEAN_UP);
+    result
+}
+
+/// Runs a future to its end, or until a signal asks bld to stop.
+pub(super) fn interruptible(work: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = work => result,
+            signal = stopped() => Err(CommandError::signal(signal)),
+        }
+    });
     runtime.shutdown_timeout(CLEAN_UP);
     result
 }
@@ -113,32 +132,40 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     let (contexts, memos) = open_contexts(store, request, &main, &source)?;
     let dockerfile = parse(store, request, &main, &source, &quoted).await?;
     let checks = Checks::new(&dockerfile.0, request);
-    let (plan, mut warnings) = plan(store, request, &main, &source, &quoted, &dockerfile, &checks).await?;
+    let puller = if session.offline { None } else { Some(registries::puller(store, request.quiet)?) };
+    let images = KnownImages::new(store.clone(), puller.clone(), request.pull);
+    let sources = ImageSources::new(images, request.named.clone()).with_remotes(remotes.clone());
+    let (plan, mut warnings) = plan(&sources, request, &main, &source, &quoted, &dockerfile, &checks).await?;
 
     let reporter = Arc::new(Plain::new(&plan.graph, request.quiet));
-    let epoch = plan.source_date_epoch.map(Timestamp::from_seconds);
+    let epoch = plan.images.iter().find_map(|image| image.source_date_epoch).map(Timestamp::from_seconds);
+    let options = request.main_options()?;
+    // What is made of all layers at once cannot be made ahead.
+    let ahead = (request.wants_image() && !options.squash).then_some(options.compression);
     let config = WorkerConfig {
         build_id: build_id()?,
         contexts,
         remotes,
+        puller,
         identity: session.identity,
         network: request.network,
         secrets,
         agents,
         made_up_time: epoch.unwrap_or(Timestamp::FIXED),
         clamp: epoch,
-        compression: request.wants_image().then_some(request.compression),
+        compression: ahead,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         strict: request.strict && checks.wants("EmptyWildcard"),
     };
     let worker = LocalWorker::new(store.clone(), helper, config, Arc::clone(&reporter), environment::now);
     let admission = MemoryAdmission::new(request.jobs);
-    let solved = bld_solver::solve::solve(&plan.graph, &[plan.target], &worker, reporter.as_ref(), &admission).await;
+    let targets: Vec<VertexId> = plan.images.iter().map(|image| image.target).collect();
+    let solved = bld_solver::solve::solve(&plan.graph, &targets, &worker, reporter.as_ref(), &admission).await;
     let outcome = match solved {
-        Ok(records) => match records.first() {
-            Some(target) => finish::finish(&worker, request, &plan, target, &reporter).await,
-            None => Err(CommandError::failed("the build has no result")),
-        },
+        Ok(records) => {
+            let results: Vec<_> = plan.images.iter().zip(&records).collect();
+            finish::finish(&worker, request, &results, &reporter).await
+        }
         Err(error) => Err(failure::explain(&error, &plan, &quoted, &reporter)),
     };
     if request.quiet {
@@ -175,7 +202,7 @@ async fn parse(
         errors.retain(|found| found.severity == Severity::Error);
         if let Some(sound) = &parsed.sound_part {
             // What else is wrong is said at once, not only when these mistakes are gone.
-            let sources = ImageSources::new(store.clone(), request.named.clone());
+            let sources = ImageSources::new(KnownImages::local(store.clone()), request.named.clone());
             let lower = LowerRequest { context_time: main.time, ..request.lower.clone() };
             if let Err(further) = bld_solver::lower::lower(sound, &lower, &sources).await {
                 errors.extend(further.iter().map(failure::with_image_hint));
@@ -200,7 +227,7 @@ fn mistakes(name: &str, count: usize) -> CommandError {
 
 /// Makes a plan, and the list of what the user should be warned of.
 async fn plan(
-    store: &Store,
+    sources: &ImageSources,
     request: &BuildRequest,
     main: &MainContext,
     source: &Source,
@@ -208,27 +235,39 @@ async fn plan(
     (dockerfile, found): &(Dockerfile, Vec<Diagnostic>),
     checks: &Checks<'_>,
 ) -> Result<(Plan, Vec<Diagnostic>), CommandError> {
-    let sources = ImageSources::new(store.clone(), request.named.clone());
-    let ignore = if main.is_local { ignore_file(&main.directory, source.path.as_deref())? } else { None };
+    let ignore = if main.is_local {
+        ignore_file(&main.directory, source.path.as_deref()).map_err(failure::ignore_mistake)?
+    } else {
+        None
+    };
     let ignore = ignore.map(|ignore| IgnoreRules { file: ignore.name, patterns: ignore.patterns });
     let lower = LowerRequest { ignore, context_time: main.time, ..request.lower.clone() };
-    let plan = bld_solver::lower::lower(dockerfile, &lower, &sources).await.map_err(|errors| {
-        for error in &errors {
-            write_line(quoted.diagnostic(&failure::with_image_hint(error)).trim_end());
-        }
-        match errors.iter().filter(|error| matches!(error, LowerError::Source { .. })).count() {
-            missing if missing > 1 && missing == errors.len() => {
-                CommandError::failed(format!("{missing} base images are missing"))
-            }
-            _ => mistakes(&source.name, errors.len()),
-        }
-    })?;
+    let mut plans = Vec::with_capacity(request.platforms.len());
+    for platform in &request.platforms {
+        let lower = LowerRequest { platform: platform.clone(), ..lower.clone() };
+        let plan = bld_solver::lower::lower(dockerfile, &lower, sources).await;
+        plans.push(plan.map_err(|errors| unusable(&errors, source, quoted))?);
+    }
+    let plan = Plan::join(plans).ok_or_else(|| CommandError::failed("no platform to build for"))?;
     let warnings = checks.wanted(found.iter().chain(&plan.warnings).cloned().collect());
     checks.stop(&warnings, quoted)?;
     if !request.quiet && !plan.skipped_stages.is_empty() {
         write_line(&format!("note: skipped stages: {}", plan.skipped_stages.join(", ")));
     }
     Ok((plan, warnings))
+}
+
+/// Says why there can be no plan.
+fn unusable(errors: &[LowerError<ImagesError>], source: &Source, quoted: &Quoted<'_>) -> CommandError {
+    for error in errors {
+        write_line(quoted.diagnostic(&failure::with_image_hint(error)).trim_end());
+    }
+    match errors.iter().filter(|error| matches!(error, LowerError::Source { .. })).count() {
+        missing if missing > 1 && missing == errors.len() => {
+            CommandError::failed(format!("{missing} base images are missing"))
+        }
+        _ => mistakes(&source.name, errors.len()),
+    }
 }
 
 /// The build contexts by name, and their stat caches, to be saved in the end.
@@ -251,7 +290,7 @@ fn open_contexts(
         contexts.insert("context".to_owned(), Arc::new(ContextTree::open(&main.directory, None, Arc::new(NoMemo))?));
     }
     for (name, path, dockerfile) in std::iter::once(local).filter(|_| main.is_local).chain(named) {
-        let ignore = ignore_file(path, dockerfile)?;
+        let ignore = ignore_file(path, dockerfile).map_err(failure::ignore_mistake)?;
         let memo = StoreMemo::open(store, path)?;
         contexts.insert(name.to_owned(), Arc::new(ContextTree::open(path, ignore, Arc::new(memo.clone()))?));
         memos.push(memo);

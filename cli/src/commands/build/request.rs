@@ -7,6 +7,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use bld_executor::image::named::NamedContext;
+use bld_executor::image::policy::PullPolicy;
+use bld_executor::image::options::ImageOptions;
 use bld_executor::ssh::AgentSource;
 use bld_executor::worker::NetworkPolicy;
 use bld_oci::compression::Compression;
@@ -20,6 +22,9 @@ use bld_solver::remote::Remote;
 use clap::ValueEnum as _;
 
 use super::call::Call;
+use super::checked_outputs::check_mirrors;
+use super::checked_outputs::check_outputs;
+use super::checked_outputs::image_options;
 use super::checks::ARGUMENT;
 use super::given::Entitlement;
 use super::given::SecretSource;
@@ -51,8 +56,12 @@ pub(super) struct BuildRequest {
     pub(super) outputs: Vec<Output>,
     /// `--build-context`.
     pub(super) named: BTreeMap<String, NamedContext>,
-    /// What lowering needs.
+    /// The platforms to build for, each once.
+    pub(super) platforms: Vec<Platform>,
+    /// What lowering needs; its platform is the first of `platforms`.
     pub(super) lower: LowerRequest,
+    /// `--pull`.
+    pub(super) pull: PullPolicy,
     /// `--secret`.
     pub(super) secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`.
@@ -61,10 +70,12 @@ pub(super) struct BuildRequest {
     pub(super) network: NetworkPolicy,
     /// How many steps at once.
     pub(super) jobs: Option<NonZeroUsize>,
-    /// Layer compression.
-    pub(super) compression: Compression,
+    /// How images are written, unless an output says otherwise.
+    pub(super) images: ImageOptions,
     /// `--iidfile`.
     pub(super) iidfile: Option<PathBuf>,
+    /// `--metadata-file`.
+    pub(super) metadata_file: Option<PathBuf>,
     /// Print nothing but the digest.
     pub(super) quiet: bool,
     /// `--call`.
@@ -92,6 +103,18 @@ impl BuildRequest {
         self.outputs.is_empty()
             || !self.tags.is_empty()
             || self.outputs.iter().any(|output| output.kind == OutputKind::Store)
+    }
+
+    /// How the image of an output is written.
+    pub(super) fn options(&self, output: &Output) -> Result<ImageOptions, CommandError> {
+        output.attributes.image(&self.images).map_err(CommandError::usage)
+    }
+
+    /// How the image is written that the build is known by: the one in the local store, else that of the first output.
+    pub(super) fn main_options(&self) -> Result<ImageOptions, CommandError> {
+        let stored = self.outputs.iter().find(|output| output.kind == OutputKind::Store);
+        let first = self.outputs.iter().find(|output| output.is_image() && !self.goes_to_store());
+        stored.or(first).map_or_else(|| Ok(self.images.clone()), |output| self.options(output))
     }
 
     /// Whether anything needs an image, and not only files.
@@ -137,21 +160,18 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         return Err(CommandError::usage("the build context and the Dockerfile cannot both come from standard input"));
     }
     let host = environment::host_platform();
-    let platform = match args.platform.as_deref() {
-        None => host.clone(),
-        Some(list) if list.contains(',') => {
-            return Err(CommandError::usage("several platforms in one build are not supported yet"));
-        }
-        Some(text) => platform(text, &host)?,
-    };
+    let platforms = platforms(&args.platforms, &host)?;
     let outputs = args.outputs.iter().map(|text| Output::parse(text)?.resolved(&environment::absolute));
     let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
     let iidfile = args.iidfile.as_deref().map(environment::absolute).transpose()?;
-    outputs::check(&outputs, iidfile.as_deref(), std::io::stdout().is_terminal())?;
-    if args.compatible.load && !outputs.is_empty() {
-        outputs.push(Output { kind: OutputKind::Store, names: Vec::new() });
+    let metadata_file = args.metadata_file.as_deref().map(environment::absolute).transpose()?;
+    let files: Vec<&Path> = iidfile.as_deref().into_iter().chain(metadata_file.as_deref()).collect();
+    outputs::check(&outputs, &files, std::io::stdout().is_terminal())?;
+    if args.compatible.load {
+        outputs.push(Output::plain(OutputKind::Store));
+        outputs.push(Output::plain(OutputKind::Engine { context: None, required: false }));
     }
-    let mut lower = plain_request(&platform);
+    let mut lower = plain_request(platforms.first().unwrap_or(&host));
     lower.target.clone_from(&args.target);
     lower.build_args = build_args(&args.build_args)?;
     if let (ContextSource::Remote(Remote::Git(git)), Some(keep)) =
@@ -172,6 +192,9 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
     let allowed = entitlements(&args.allow)?;
     lower.allow_host_network = args.network == Network::Host || allowed.contains(&Entitlement::HostNetwork);
     lower.allow_insecure = allowed.contains(&Entitlement::Insecure);
+    let images = image_options(args)?;
+    check_outputs(&outputs, &images, &platforms, lower.source_date_epoch, &lower.build_args)?;
+    check_mirrors(&outputs, &allowed)?;
     lower.extra_hosts = extra_hosts(&args.add_hosts)?;
     lower.shm_size = args.shm_size.as_deref().map(bytes).transpose()?;
     Ok(BuildRequest {
@@ -180,7 +203,9 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         tags: args.tags.iter().map(|tag| crate::reference::parse(tag)).collect::<Result<_, _>>()?,
         outputs,
         named: named_contexts(&args.build_contexts)?,
+        platforms,
         lower,
+        pull: pull_policy(args.pull.as_deref())?,
         secrets: secrets(&args.secrets)?,
         agents: agents(&args.ssh)?,
         network: match args.network {
@@ -189,8 +214,9 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
             Network::Host => NetworkPolicy::Host,
         },
         jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)),
-        compression: compression(&args.compression)?,
+        images,
         iidfile,
+        metadata_file,
         quiet: args.quiet || progress(args)? == Progress::Quiet,
         call: Call::parse(if args.check { "check" } else { args.call.as_deref().unwrap_or("build") })?,
         strict: args.strict,
@@ -198,8 +224,37 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
     })
 }
 
+/// All values of `--platform`, each platform once; this machine's without any.
+fn platforms(texts: &[String], host: &Platform) -> Result<Vec<Platform>, CommandError> {
+    let mut platforms = Vec::new();
+    for text in texts {
+        let platform = if text == "local" { host.clone() } else { platform(text, host)? };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(host.clone());
+    }
+    Ok(platforms)
+}
+
+/// `--pull`, as docker and as podman spell it.
+fn pull_policy(text: Option<&str>) -> Result<PullPolicy, CommandError> {
+    Ok(match text.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("missing" | "ifmissing" | "false" | "0") => PullPolicy::Missing,
+        Some("always" | "true" | "1") => PullPolicy::Always,
+        Some("newer" | "ifnewer") => PullPolicy::Newer,
+        Some("never") => PullPolicy::Never,
+        Some(_) => {
+            let shown = text.unwrap_or_default();
+            return Err(CommandError::usage(format!("`--pull={shown}` is not always, missing, newer or never")));
+        }
+    })
+}
+
 /// `--platform`: what nobody builds for is a slip.
-fn platform(text: &str, host: &Platform) -> Result<Platform, CommandError> {
+pub(in crate::commands) fn platform(text: &str, host: &Platform) -> Result<Platform, CommandError> {
     let platform = Platform::parse(text, host).map_err(|error| CommandError::usage(error.to_string()))?;
     if platform.is_known() {
         return Ok(platform);
@@ -301,7 +356,7 @@ fn pairs(flag: &str, texts: &[String]) -> Result<Vec<(String, String)>, CommandE
 }
 
 /// `name:ip` or `name=ip`; an IPv6 address may stand in brackets.
-fn extra_hosts(texts: &[String]) -> Result<Vec<(String, String)>, CommandError> {
+pub(in crate::commands) fn extra_hosts(texts: &[String]) -> Result<Vec<(String, String)>, CommandError> {
     let host = |text: &String| {
         let refuse = || CommandError::usage(format!("`--add-host {text}` is not of the form NAME:IP"));
         let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(refuse)?;
@@ -352,7 +407,7 @@ fn named_contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>, Co
 }
 
 /// `none`, `gzip`, `gzip:9`, `zstd`, `zstd:3`.
-fn compression(text: &str) -> Result<Compression, CommandError> {
+pub(super) fn compression(text: &str) -> Result<Compression, CommandError> {
     let (algorithm, level) = text.split_once(':').map_or((text, None), |(algorithm, level)| (algorithm, Some(level)));
     let refuse = || CommandError::usage(format!("`--compression {text}` is not none, gzip[:0-9] or zstd[:1-19]"));
     let level = level.map(|level| level.parse::<u8>().map_err(|_| refuse())).transpose()?;
@@ -369,7 +424,7 @@ fn compression(text: &str) -> Result<Compression, CommandError> {
 }
 
 /// `64m` and the like: powers of 1024.
-fn bytes(text: &str) -> Result<u64, CommandError> {
+pub(in crate::commands) fn bytes(text: &str) -> Result<u64, CommandError> {
     let refuse = || CommandError::usage(format!("`{text}` is not a size: write a number with b, k, m or g"));
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);

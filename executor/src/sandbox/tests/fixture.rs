@@ -68,6 +68,9 @@ impl Fixture {
             limits: vec![],
             privileged: false,
             no_new_privileges: false,
+            capabilities: None,
+            read_only: false,
+            cgroups: vec![],
             identity: Identity::Root,
         };
         let fixture = Self { directory, spec, steps: std::cell::Cell::new(0) };
@@ -148,7 +151,7 @@ impl Fixture {
         let mut output = String::new();
         let mut reader = reader;
         reader.read_to_string(&mut output).unwrap();
-        self.renew_upper_keeping();
+        self.renew_work();
         Ok(Outcome { exit, output, made: running.made_mount_points().to_vec(), time })
     }
 
@@ -157,8 +160,8 @@ impl Fixture {
         helper().spawn(&self.spec, output, errors)
     }
 
-    /// A work directory serves once.
-    fn renew_upper_keeping(&mut self) {
+    /// The same upper directory with another work directory: one serves once.
+    pub(super) fn renew_work(&mut self) {
         let number = self.steps.get();
         self.steps.set(number + 1);
         let work = self.path(&format!("work{number}"));

@@ -11,6 +11,7 @@ mod fixture;
 mod network;
 mod privileges;
 mod probe;
+mod race;
 mod rootfs;
 mod rootless;
 mod speed;

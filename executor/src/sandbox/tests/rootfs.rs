@@ -95,7 +95,7 @@ fn files_and_mounts_appear() {
     fs::create_dir(&work).unwrap();
     fixture.spec.mounts = vec![
         mount("/a/b/c", bind("sub", true)),
-        mount("/a", MountSource::Tmpfs { size: Some(1 << 20) }),
+        mount("/a", MountSource::Tmpfs { size: Some(1 << 20), mode: 0o1777, executable: true }),
         mount("/one", bind("sub/file", true)),
         mount("/rw", bind("", false)),
         mount(
@@ -240,7 +240,8 @@ fn m05_mount_targets_in_system_directories_are_refused() {
         return;
     };
     for target in ["/", "/proc", "/proc/self/attr", "/sys", "/dev", "/dev/shm", "/x/../proc", "/x/.."] {
-        fixture.spec.mounts = vec![Mount { target: target.into(), source: MountSource::Tmpfs { size: None } }];
+        let source = MountSource::Tmpfs { size: None, mode: 0o1777, executable: true };
+        fixture.spec.mounts = vec![Mount { target: target.into(), source }];
         assert!(matches!(step_error(fixture.try_shell("true")), StepError::Invalid { .. }), "{target}");
     }
 }

@@ -7,6 +7,7 @@ mod text;
 use std::collections::BTreeSet;
 
 use bld_executor::context::ignore_file;
+use bld_executor::image::policy::KnownImages;
 use bld_executor::image::sources::ImageSources;
 use bld_oci::platform::Platform;
 use bld_parser::ast::Dockerfile;
@@ -136,7 +137,7 @@ fn examine(
     let lower = LowerRequest { ignore, context_time: main.time, ..request.lower.clone() };
     // A store that is not there, or not ours, has no images for us.
     let store = if session.root.exists() { session.open_store().ok() } else { None };
-    let sources = store.map(|store| ImageSources::new(store, request.named.clone()));
+    let sources = store.map(|store| ImageSources::new(KnownImages::local(store), request.named.clone()));
     let names = request.named.keys().map(|name| name.to_lowercase()).collect();
     super::block_on(lower::examine(dockerfile, &lower, extent, &Known { sources, names }))
 }

@@ -1,0 +1,92 @@
+//! `bld pull`: images of registries, unpacked, so that a later build needs no network.
+
+use bld_cache::Store;
+use bld_executor::image::ImagesError;
+use bld_executor::image::local;
+use bld_executor::pull::Puller;
+use bld_executor::worker::Layers;
+use bld_executor::worker::layer_mode;
+use bld_oci::platform::Platform;
+use bld_oci::reference::Reference;
+use bld_registry::Repository;
+
+use super::Session;
+use super::image_error;
+use super::print;
+use crate::args::registry::PullArgs;
+use crate::environment;
+use crate::error::CommandError;
+use crate::registries;
+use crate::ui::plain::write_line;
+
+pub(super) fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError> {
+    session.online("`bld pull`")?;
+    let store = session.open_store()?;
+    let host = environment::host_platform();
+    let platform = match &args.platform {
+        Some(text) => super::build::request::platform(text, &host)?,
+        None => host,
+    };
+    super::build::interruptible(async {
+        let puller = registries::puller(&store, args.quiet)?;
+        let _lease = store.lease()?;
+        for name in &args.images {
+            let reference = crate::reference::parse(name)?;
+            for reference in wanted(&puller, reference, args.all_tags).await? {
+                pull(session, &store, &puller, &reference, &platform, args.quiet).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The one image, or all of its repository.
+async fn wanted(puller: &Puller, named: Reference, all: bool) -> Result<Vec<Reference>, CommandError> {
+    if !all {
+        return Ok(vec![named]);
+    }
+    let tags = puller.registry().tags(&Repository::of(&named)).await;
+    let tags = tags.map_err(|error| registry_error(&error))?;
+    // A tag that no reference can have is nothing that could be pulled.
+    Ok(tags.iter().filter_map(|tag| named.with_tag(tag).ok()).collect())
+}
+
+async fn pull(
+    session: &Session,
+    store: &Store,
+    puller: &Puller,
+    reference: &Reference,
+    platform: &Platform,
+    quiet: bool,
+) -> Result<(), CommandError> {
+    let before = store.images().get(&reference.to_string())?;
+    let pulled = puller.image(reference, platform).await;
+    let pulled = pulled.map_err(|source| ImagesError::Pull { name: reference.familiar(), source });
+    let root = pulled.map_err(|error| image_error(&error))?;
+    let image = local::open(store, &root, platform).map_err(|error| image_error(&error))?;
+    puller.start(image.manifest.layers.iter());
+    let layers = Layers::new(store.clone(), layer_mode(session.identity)).with_puller(Some(puller.clone()));
+    let adopted = image.layers().map_err(|error| image_error(&error))?;
+    let adopted = adopted.iter().map(|layer| store.layers().adopt_image_layer(layer)).collect::<Result<Vec<_>, _>>()?;
+    let unpacked = tokio::task::spawn_blocking(move || layers.directories(&adopted).map(|_| ())).await;
+    let unpacked = unpacked.map_err(|_| CommandError::failed("unpacking was stopped"))?;
+    unpacked.map_err(|error| image_error(&ImagesError::Execute(error)))?;
+    // A layer that was unpacked long ago may have lost its blob since; an archive or a push wants it.
+    let ensured = puller.ensure(image.manifest.layers.iter()).await;
+    ensured.map_err(|source| image_error(&ImagesError::Pull { name: reference.familiar(), source }))?;
+    if !quiet {
+        let news = if before.as_ref() == Some(&root) { "is up to date" } else { "is new here" };
+        write_line(&format!("{} {news}: {}", reference.familiar(), root.digest));
+    }
+    print(&format!("{reference}\n"))
+}
+
+/// An error of a registry, with what to do about it.
+pub(super) fn registry_error(error: &bld_registry::RegistryError) -> CommandError {
+    let hint = error.hint();
+    let error = CommandError::from_error(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}

@@ -1,0 +1,84 @@
+//! Registries as the environment describes them: configuration, credentials, proxies.
+//!
+//! ```text
+//! /etc/bld/registries.toml, $XDG_CONFIG_HOME/bld/registries.toml   mirrors, plain http, certificates; BLD_REGISTRIES names another file
+//! $DOCKER_CONFIG/config.json, $XDG_RUNTIME_DIR/containers/auth.json  credentials; REGISTRY_AUTH_FILE names another file
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bld_cache::Store;
+use bld_executor::pull::Download;
+use bld_executor::pull::Puller;
+use bld_registry::Config;
+use bld_registry::Credentials;
+use bld_registry::Notices;
+use bld_registry::Registry;
+use bld_registry::Settings;
+
+use crate::environment;
+use crate::error::CommandError;
+use crate::ui::plain::write_line;
+
+/// The names of proxy variables, each also in upper case.
+pub(crate) const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+
+/// The registries of this user. Nothing but the settings is read before the first request.
+pub(crate) fn registry(quiet: bool) -> Result<Registry, CommandError> {
+    let files = setting_files()?;
+    let settings = Settings::read(&files).map_err(|error| CommandError::from_error(&error))?;
+    let search_path = environment::variable("PATH").map(std::ffi::OsString::from);
+    let credentials = Credentials::new(credential_files(), search_path.as_deref());
+    let mut proxies = BTreeMap::new();
+    for name in PROXIES {
+        let value = environment::variable(name).or_else(|| environment::variable(&name.to_ascii_uppercase()));
+        proxies.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    let notices = if quiet {
+        Notices::default()
+    } else {
+        Notices::to(|notice| write_line(&crate::ui::sanitize(&format!("note: {notice}"))))
+    };
+    Ok(Registry::new(Config { settings, credentials, proxies, notices }))
+}
+
+/// Brings images into `store`. Must be called where a runtime is entered.
+pub(crate) fn puller(store: &Store, quiet: bool) -> Result<Puller, CommandError> {
+    let observer = move |download: &Download<'_>| {
+        if quiet {
+            return;
+        }
+        let hex = download.blob.digest.hex();
+        let (id, size) = (hex.get(..12).unwrap_or_default(), crate::ui::human_size(download.blob.size));
+        write_line(&match download.is_done {
+            false => format!("pulling {id} ({size}) from {}", download.repository),
+            true => format!("pulled  {id} ({size})"),
+        });
+    };
+    Ok(Puller::new(store.clone(), registry(quiet)?, tokio::runtime::Handle::current(), Box::new(observer)))
+}
+
+fn setting_files() -> Result<Vec<PathBuf>, CommandError> {
+    if let Some(given) = environment::variable("BLD_REGISTRIES").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(given);
+        if !path.is_file() {
+            return Err(CommandError::usage(format!("BLD_REGISTRIES names {}, which is no file", path.display())));
+        }
+        return Ok(vec![path]);
+    }
+    let home = environment::variable("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let user = environment::variable("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or(home);
+    let system = PathBuf::from("/etc/bld/registries.toml");
+    Ok(std::iter::once(system).chain(user.map(|directory| directory.join("bld/registries.toml"))).collect())
+}
+
+fn credential_files() -> Vec<PathBuf> {
+    let variable = |name: &str| environment::variable(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(given) = variable("REGISTRY_AUTH_FILE") {
+        return vec![given];
+    }
+    let docker = variable("DOCKER_CONFIG").or_else(|| variable("HOME").map(|home| home.join(".docker")));
+    let containers = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
+    docker.map(|directory| directory.join("config.json")).into_iter().chain(containers).collect()
+}

@@ -1,0 +1,69 @@
+//! What can go wrong while an image is pulled.
+
+use std::sync::Arc;
+
+use bld_cache::StoreError;
+use bld_oci::Digest;
+use bld_oci::image::ImageError;
+use bld_registry::RegistryError;
+
+/// An image, or a blob of one, cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// A registry failed, or does not have it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Nobody knows whom to ask.
+    #[error("blob {digest} is not in the store, and no registry is known to have it")]
+    NoOrigin {
+        /// The blob.
+        digest: Digest,
+    },
+    /// A document is not what it should be.
+    #[error("{digest} is not a usable image")]
+    Broken {
+        /// The document.
+        digest: Digest,
+        /// What is wrong with it.
+        source: ImageError,
+    },
+    /// bld is ending.
+    #[error("the download was stopped")]
+    Stopped,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A download that others wait for failed.
+    #[error(transparent)]
+    Shared(#[from] Arc<PullError>),
+}
+
+impl PullError {
+    /// Whether the registry answered that there is no such image.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            PullError::Registry(error) => error.is_not_found(),
+            PullError::Shared(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether no registry could be reached: what is here may be used instead.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            PullError::Registry(error) => error.is_unreachable(),
+            PullError::Shared(error) => error.is_unreachable(),
+            _ => false,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PullError::Registry(error) => error.hint(),
+            PullError::Shared(error) => error.hint(),
+            PullError::NoOrigin { .. } => Some("`bld pull` the image again".to_owned()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+set -euo pipefail
+echo text | gzip -n > text.gz

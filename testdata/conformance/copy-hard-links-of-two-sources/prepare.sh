@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+set -euo pipefail
+echo x > one
+ln one two

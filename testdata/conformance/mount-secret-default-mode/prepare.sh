@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+set -euo pipefail
+printf "very secret" > ../token
+chmod 0644 ../token

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+set -euo pipefail
+printf "very secret" > ../token
+echo other > ../other

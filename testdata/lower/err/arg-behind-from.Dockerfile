@@ -1,0 +1,4 @@
+#% target=0
+FROM alpine:${V:?}
+FROM alpine
+ARG V=1

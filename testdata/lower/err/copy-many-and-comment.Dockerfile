@@ -1,0 +1,3 @@
+FROM alpine
+COPY a b /c # both
+COPY a b /c --chown=1

@@ -1,3 +1,0 @@
-FROM alpine
-COPY a b c
-ADD a b /c

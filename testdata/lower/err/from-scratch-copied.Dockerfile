@@ -1,2 +1,0 @@
-FROM alpine
-COPY --from=scratch /a /a

@@ -1,0 +1,4 @@
+FROM alpine
+WORKDIR /app/
+WORKDIR x/../y/
+WORKDIR /a/./b
