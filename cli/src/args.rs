@@ -95,6 +95,10 @@ pub(crate) struct BuildArgs {
     #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
     pub(crate) tags: Vec<String>,
 
+    /// Push the image to the registries its names are of; the same as --output type=registry
+    #[arg(long)]
+    pub(crate) push: bool,
+
     /// Write the result: type=oci|docker|tar,dest=FILE or type=local,dest=DIR, or just DIR; `dest=-` is stdout. May be given several
     /// times
     #[arg(short, long = "output", value_name = "SPEC")]

@@ -24,10 +24,14 @@ use crate::ui::plain::write_line;
 /// The names of proxy variables, each also in upper case.
 pub(crate) const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
-/// The registries of this user. Nothing but the settings is read before the first request.
-pub(crate) fn registry(quiet: bool) -> Result<Registry, CommandError> {
+/// The registries of this user, of which those in `insecure` speak plain http. Nothing but the settings is read before
+/// the first request.
+pub(crate) fn registry(quiet: bool, insecure: &[String]) -> Result<Registry, CommandError> {
     let files = setting_files()?;
-    let settings = Settings::read(&files).map_err(|error| CommandError::from_error(&error))?;
+    let mut settings = Settings::read(&files).map_err(|error| CommandError::from_error(&error))?;
+    for host in insecure {
+        settings.registry_mut(host).http = Some(true);
+    }
     let search_path = environment::variable("PATH").map(std::ffi::OsString::from);
     let credentials = Credentials::new(credential_files(), search_path.as_deref());
     let mut proxies = BTreeMap::new();
@@ -44,7 +48,7 @@ pub(crate) fn registry(quiet: bool) -> Result<Registry, CommandError> {
 }
 
 /// Brings images into `store`. Must be called where a runtime is entered.
-pub(crate) fn puller(store: &Store, quiet: bool) -> Result<Puller, CommandError> {
+pub(crate) fn puller(store: &Store, quiet: bool, insecure: &[String]) -> Result<Puller, CommandError> {
     let observer = move |download: &Download<'_>| {
         if quiet {
             return;
@@ -56,7 +60,7 @@ pub(crate) fn puller(store: &Store, quiet: bool) -> Result<Puller, CommandError>
             true => format!("pulled  {id} ({size})"),
         });
     };
-    Ok(Puller::new(store.clone(), registry(quiet)?, tokio::runtime::Handle::current(), Box::new(observer)))
+    Ok(Puller::new(store.clone(), registry(quiet, insecure)?, tokio::runtime::Handle::current(), Box::new(observer)))
 }
 
 fn setting_files() -> Result<Vec<PathBuf>, CommandError> {

@@ -26,10 +26,6 @@ const fn missing(names: &'static [&'static str], reason: &'static str, instead: 
     Missing { names, reason, instead }
 }
 
-const NO_REGISTRY: &str = "bld has no registry client yet";
-const COPY_OUT: &str = "write an archive with `-o type=oci,dest=image.tar` and upload it with `skopeo copy oci-archive:image.tar docker://NAME`";
-const COPY_IN: &str =
-    "`skopeo copy docker://NAME docker-archive:image.tar:NAME` and `bld load -i image.tar` bring an image here";
 const NO_ATTESTATION: &str = "bld writes no attestations";
 const NO_LIMITS: &str = "bld sets no resource limits of its own for RUN steps";
 const LIMIT: &str = "run bld itself under a limit, e.g. `systemd-run --scope -p MemoryMax=4G bld build ...`";
@@ -38,7 +34,6 @@ const ONE_SANDBOX: &str = "the sandbox of RUN steps is always the same";
 
 /// Flags of `bld build` that others have.
 const FLAGS: &[Missing] = &[
-    missing(&["--push"], NO_REGISTRY, COPY_OUT),
     missing(
         &["--squash-all", "--single-snapshot"],
         "layers of the base image stay what they are; `--squash` makes one layer of the others",
@@ -334,8 +329,7 @@ mod tests {
     #[test]
     fn what_others_have_is_refused_by_name() {
         for (arguments, wanted) in [
-            (&["build", "--push", "."][..], "`--push` is not supported: bld has no registry client yet"),
-            (&["build", "--cache-from=type=gha", "."], "`--cache-from` is not supported"),
+            (&["build", "--cache-from=type=gha", "."][..], "`--cache-from` is not supported"),
             (&["build", "-m", "1g", "."], "`-m` is not supported"),
             (&["build", "--dockerfile", "x"], "hint: write `--file FILE`"),
             (&["build", "--destination=x"], "--tag NAME"),

@@ -13,6 +13,7 @@ mod limits;
 mod mistakes;
 mod mounts;
 mod outputs;
+mod registry;
 mod rootless;
 mod run;
 mod sources;

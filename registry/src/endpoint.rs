@@ -423,7 +423,11 @@ mod tests {
         for name in ["foo", "foo/bar", "docker.io/foo", "index.docker.io/foo"] {
             let reference: Reference = name.parse().unwrap();
             let all = Endpoint::all(Repository::of(&reference).domain(), &Settings::default());
-            assert_eq!(all.iter().map(|endpoint| endpoint.authority.as_str()).collect::<Vec<_>>(), [DOCKER_HOST], "{name}");
+            assert_eq!(
+                all.iter().map(|endpoint| endpoint.authority.as_str()).collect::<Vec<_>>(),
+                [DOCKER_HOST],
+                "{name}"
+            );
         }
     }
 

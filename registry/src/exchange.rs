@@ -34,6 +34,7 @@ const MAX_REDIRECTS: usize = 5;
 const MAX_ERROR: u64 = 64 << 10;
 /// An error's text is not worth more waiting than this.
 const ERROR_TIMEOUT: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 /// How many idle times a registry has to store what it was sent.
 const PATIENCE: u32 = 5;
 
@@ -197,6 +198,7 @@ impl Shared {
                 }
                 authorization = self.authorization(endpoint, &home, access, doing, was_sent.as_ref()).await?;
                 if authorization.is_some() && authorization != was_sent {
+                    drain(response).await;
                     continue;
                 }
                 authorization = was_sent;
@@ -206,6 +208,7 @@ impl Shared {
                 let next = self.next_hop(&method, &url, &response, hops);
                 url = next.map_err(|reason| RegistryError::Redirect { doing: doing.to_owned(), host, reason })?;
                 at_home = url.origin() == home.origin();
+                drain(response).await;
                 continue;
             }
             if status.is_success() {
@@ -267,6 +270,14 @@ impl Shared {
                 return Err(stalled(self, doing, &host));
             }
         }
+    }
+}
+
+/// Reads the rest of an answer that is not wanted, if it is short: its connection can then be used again.
+async fn drain(mut response: Response) {
+    if response.content_length().is_some_and(|length| length <= MAX_ERROR) {
+        let read = async { while let Ok(Some(_)) = response.chunk().await {} };
+        tokio::time::timeout(DRAIN_TIMEOUT, read).await.ok();
     }
 }
 

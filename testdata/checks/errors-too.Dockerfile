@@ -1,4 +1,4 @@
 FROM scratch
-COPY a b c
+COPY --chmod=99 a c
 EXPOSE http
 MAINTAINER x

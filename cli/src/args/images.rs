@@ -284,7 +284,7 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "IMAGE")]
     pub(crate) right: String,
 
-    /// Compare times of files too
+    /// Compare times too: of files, and when the images were made
     #[arg(long)]
     pub(crate) times: bool,
 

@@ -28,8 +28,9 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<(), CommandError
     let _lease = store.lease()?;
     let left = taken_image(&store, &args.left, args.platform.as_deref())?;
     let right = taken_image(&store, &args.right, args.platform.as_deref())?;
-    let config = config_changes(&left, &right)?;
+    let config = config_changes(&left, &right, args.times)?;
     let history = history_changes(&left, &right);
+    session.bring_layers(&store, &[left.descriptor.clone(), right.descriptor.clone()])?;
     let layers = Layers::new(store.clone(), layer_mode(session.identity));
     let files = if left.config.diff_ids == right.config.diff_ids {
         Vec::new()
@@ -81,11 +82,11 @@ fn view(store: &Store, layers: &Layers, image: &LocalImage) -> Result<MergedTree
 }
 
 /// What differs in the configurations, by path. Layers and history are compared by themselves.
-fn config_changes(left: &LocalImage, right: &LocalImage) -> Result<Vec<FieldChange>, CommandError> {
+fn config_changes(left: &LocalImage, right: &LocalImage, times: bool) -> Result<Vec<FieldChange>, CommandError> {
     let flat = |image: &LocalImage| -> Result<BTreeMap<String, Value>, CommandError> {
         let mut document: Value = serde_json::from_slice(&image.config.to_json())?;
         if let Some(fields) = document.as_object_mut() {
-            fields.retain(|name, _| !matches!(name.as_str(), "history" | "rootfs"));
+            fields.retain(|name, _| !matches!(name.as_str(), "history" | "rootfs") && (times || name != "created"));
         }
         let mut out = BTreeMap::new();
         flatten(String::new(), document, &mut out);

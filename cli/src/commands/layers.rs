@@ -35,6 +35,7 @@ pub(super) fn run(session: &Session, args: &LayersArgs) -> Result<(), CommandErr
         Some(name) => Some(given_base(&store, name, &image)?),
         None => known_base(&store, &image)?,
     };
+    session.bring_layers(&store, std::slice::from_ref(&image.descriptor))?;
     let layers = Layers::new(store.clone(), layer_mode(session.identity));
     let stack = local::stack(&store, &layers, &image).map_err(|error| image_error(&error))?;
     let trees: Vec<_> = stack.into_iter().map(|(tree, _)| tree).collect();

@@ -7,11 +7,14 @@ use std::path::Path;
 
 use bld_executor::image::STDIN;
 use bld_executor::image::archive;
+use bld_executor::image::local;
+use bld_oci::platform::Platform;
 
 use super::Session;
 use super::image_error;
 use super::print;
 use crate::args::images::LoadArgs;
+use crate::environment;
 use crate::error::CommandError;
 
 pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError> {
@@ -33,6 +36,8 @@ pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError
         _ => (Box::new(std::io::stdin().lock()), Path::new(STDIN)),
     };
     let name = args.name.as_deref().map(crate::reference::parse).transpose()?;
+    let platform = args.platform.as_deref().map(|text| Platform::parse(text, &environment::host_platform()));
+    let platform = platform.transpose().map_err(|error| CommandError::usage(error.to_string()))?;
     let store = session.open_store()?;
     let _lease = store.lease()?;
     let mut images = archive::load(&store, reader, path).map_err(|error| image_error(&error))?;
@@ -49,6 +54,16 @@ pub(super) fn run(session: &Session, args: &LoadArgs) -> Result<(), CommandError
             .hint("load it without a name and use `bld tag`"));
         };
         image.names = vec![name.to_string()];
+    }
+    if let Some(platform) = &platform {
+        for image in &mut images {
+            let chosen = local::open(&store, &image.descriptor, platform).map_err(|error| image_error(&error))?;
+            let is = chosen.config.platform();
+            if !platform.accepts(&is) {
+                return Err(CommandError::failed(format!("{} is for {is}, not for {platform}", path.display())));
+            }
+            image.descriptor = chosen.descriptor;
+        }
     }
     let mut out = String::new();
     for image in &images {

@@ -44,7 +44,7 @@ pub(super) fn login(session: &Session, args: &LoginArgs) -> Result<(), CommandEr
         return Err(CommandError::usage("a user name and a password are needed"));
     }
     super::build::interruptible(async {
-        let registry = registries::registry(false)?;
+        let registry = registries::registry(false, &[])?;
         let stored = registry.login(&args.registry, &username, Secret::new(password)).await;
         match stored.map_err(|error| registry_error(&error))? {
             Stored::File(path) => write_line(&format!("credentials stored in {}, not encrypted", path.display())),
@@ -56,7 +56,7 @@ pub(super) fn login(session: &Session, args: &LoginArgs) -> Result<(), CommandEr
 
 pub(super) fn logout(args: &LogoutArgs) -> Result<(), CommandError> {
     super::build::interruptible(async {
-        let registry = registries::registry(false)?;
+        let registry = registries::registry(false, &[])?;
         let was_there = registry.logout(&args.registry).await.map_err(|error| registry_error(&error))?;
         match was_there {
             true => print(&format!("Removing login credentials for {}\n", args.registry)),

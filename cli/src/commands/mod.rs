@@ -28,13 +28,16 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use bld_cache::Store;
+use bld_executor::pull::absent_layers;
 use bld_executor::sandbox::Identity;
 use bld_executor::sandbox::userns;
+use bld_oci::image::Descriptor;
 
 use crate::args::Cli;
 use crate::args::Command;
 use crate::args::images::ImageCommand;
 use crate::environment;
+use crate::registries;
 use crate::error::CommandError;
 use crate::ui::plain::write_line;
 
@@ -62,6 +65,25 @@ impl Session {
         Store::open(&self.root, environment::now).map_err(|error| {
             let error = CommandError::from_error(&error);
             error.hint("--root DIR or BLD_ROOT chooses another store")
+        })
+    }
+
+    /// Brings the layers of images that never came: they were pulled as far as was needed.
+    fn bring_layers(&self, store: &Store, roots: &[Descriptor]) -> Result<(), CommandError> {
+        let mut absent = Vec::new();
+        for root in roots {
+            absent.extend(absent_layers(store, root).map_err(|error| pull::pull_error(&error))?);
+        }
+        let Some(first) = absent.first() else { return Ok(()) };
+        if self.offline {
+            return Err(CommandError::failed(format!(
+                "layer {} was never pulled, and --offline (or BLD_OFFLINE) forbids to pull it now",
+                first.digest
+            )));
+        }
+        build::interruptible(async {
+            let puller = registries::puller(store, false, &[])?;
+            puller.ensure(absent.iter()).await.map_err(|error| pull::pull_error(&error))
         })
     }
 

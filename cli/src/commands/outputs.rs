@@ -36,6 +36,15 @@ pub(crate) enum OutputKind {
     RootfsDirectory(PathBuf),
     /// The local store.
     Store,
+    /// The registries that the names are of.
+    Registry {
+        /// Without a tag.
+        by_digest: bool,
+        /// Over plain http.
+        insecure: bool,
+        /// In the local store under these names, too.
+        stored: bool,
+    },
     /// docker or podman on this machine.
     Engine {
         /// Which of docker's contexts.
@@ -56,6 +65,16 @@ impl Output {
         !matches!(self.kind, OutputKind::RootfsTar(_) | OutputKind::RootfsDirectory(_))
     }
 
+    /// Whether it puts the image into the local store.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.kind, OutputKind::Store | OutputKind::Registry { stored: true, .. })
+    }
+
+    /// Whether it goes to a registry.
+    pub(crate) fn is_push(&self) -> bool {
+        matches!(self.kind, OutputKind::Registry { .. })
+    }
+
     /// Whether it goes to standard output.
     pub(crate) fn is_stdout(&self) -> bool {
         matches!(&self.kind, OutputKind::Archive(Destination::Stdout) | OutputKind::RootfsTar(Destination::Stdout))
@@ -71,6 +90,7 @@ impl Output {
             OutputKind::Archive(Destination::Stdout)
             | OutputKind::RootfsTar(Destination::Stdout)
             | OutputKind::Engine { .. }
+            | OutputKind::Registry { .. }
             | OutputKind::Store => None,
         }
     }
@@ -92,7 +112,7 @@ impl Output {
         let mut fields = Fields::parse(text, &fields)?;
         let kind = fields
             .take("type")
-            .ok_or_else(|| refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local or image"))?;
+            .ok_or_else(|| refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local, image or registry"))?;
         let destination = fields.take("dest");
         let wanted = |destination: Option<String>| {
             destination.filter(|path| !path.is_empty()).ok_or_else(|| refuse(format!("type={kind} needs dest=PATH")))
@@ -124,13 +144,23 @@ impl Output {
                 "-" => return Err(refuse("a directory cannot go to standard output".to_owned()).hint("write type=tar")),
                 path => OutputKind::RootfsDirectory(path.into()),
             },
-            "image" => match destination {
-                None => OutputKind::Store,
-                Some(_) => return Err(refuse("type=image goes to the local store and takes no dest".to_owned())),
-            },
+            "image" | "registry" => {
+                if destination.is_some() {
+                    return Err(refuse(format!("type={kind} goes where its names say and takes no dest")));
+                }
+                match fields.truth("push")?.unwrap_or(kind == "registry") {
+                    true => OutputKind::Registry {
+                        by_digest: fields.truth("push-by-digest")?.unwrap_or(false),
+                        insecure: fields.truth("registry.insecure")?.unwrap_or(false),
+                        stored: kind == "image",
+                    },
+                    false if kind == "registry" => return Err(refuse("type=registry pushes".to_owned())),
+                    false => OutputKind::Store,
+                }
+            }
             other => {
                 return Err(refuse(format!("type `{other}` is not supported"))
-                    .hint("the types are oci, docker, tar, local and image"));
+                    .hint("the types are oci, docker, tar, local, image and registry"));
             }
         };
         let names = fields.take("name").unwrap_or_default();
@@ -159,7 +189,7 @@ impl Output {
             OutputKind::Layout(path) => OutputKind::Layout(absolute(&path)?),
             OutputKind::RootfsTar(destination) => OutputKind::RootfsTar(file(destination)?),
             OutputKind::RootfsDirectory(path) => OutputKind::RootfsDirectory(absolute(&path)?),
-            kind @ (OutputKind::Store | OutputKind::Engine { .. }) => kind,
+            kind @ (OutputKind::Store | OutputKind::Engine { .. } | OutputKind::Registry { .. }) => kind,
         };
         Ok(Output { kind, ..self })
     }
@@ -250,7 +280,7 @@ mod tests {
         for text in [
             "",
             "type=oci",
-            "type=registry,name=x",
+            "type=registry,push=false",
             "dest=x",
             "type=oci,dest=x,push=true",
             "type=local,dest=-",

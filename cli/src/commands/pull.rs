@@ -3,9 +3,12 @@
 use bld_cache::Store;
 use bld_executor::image::ImagesError;
 use bld_executor::image::local;
+use bld_executor::image::local::LocalImage;
+use bld_executor::pull::PullError;
 use bld_executor::pull::Puller;
 use bld_executor::worker::Layers;
 use bld_executor::worker::layer_mode;
+use bld_oci::image::Descriptor;
 use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
 use bld_registry::Repository;
@@ -28,7 +31,7 @@ pub(super) fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError
         None => host,
     };
     super::build::interruptible(async {
-        let puller = registries::puller(&store, args.quiet)?;
+        let puller = registries::puller(&store, args.quiet, &[])?;
         let _lease = store.lease()?;
         for name in &args.images {
             let reference = crate::reference::parse(name)?;
@@ -60,17 +63,8 @@ async fn pull(
     quiet: bool,
 ) -> Result<(), CommandError> {
     let before = store.images().get(&reference.to_string())?;
-    let pulled = puller.image(reference, platform).await;
-    let pulled = pulled.map_err(|source| ImagesError::Pull { name: reference.familiar(), source });
-    let root = pulled.map_err(|error| image_error(&error))?;
-    let image = local::open(store, &root, platform).map_err(|error| image_error(&error))?;
-    puller.start(image.manifest.layers.iter());
-    let layers = Layers::new(store.clone(), layer_mode(session.identity)).with_puller(Some(puller.clone()));
-    let adopted = image.layers().map_err(|error| image_error(&error))?;
-    let adopted = adopted.iter().map(|layer| store.layers().adopt_image_layer(layer)).collect::<Result<Vec<_>, _>>()?;
-    let unpacked = tokio::task::spawn_blocking(move || layers.directories(&adopted).map(|_| ())).await;
-    let unpacked = unpacked.map_err(|_| CommandError::failed("unpacking was stopped"))?;
-    unpacked.map_err(|error| image_error(&ImagesError::Execute(error)))?;
+    let (root, image) = documents(store, puller, reference, platform).await?;
+    unpack(session, store, puller, &image).await?;
     // A layer that was unpacked long ago may have lost its blob since; an archive or a push wants it.
     let ensured = puller.ensure(image.manifest.layers.iter()).await;
     ensured.map_err(|source| image_error(&ImagesError::Pull { name: reference.familiar(), source }))?;
@@ -79,6 +73,46 @@ async fn pull(
         write_line(&format!("{} {news}: {}", reference.familiar(), root.digest));
     }
     print(&format!("{reference}\n"))
+}
+
+/// Brings an image without its layers; answers what its name stands for too.
+pub(super) async fn documents(
+    store: &Store,
+    puller: &Puller,
+    reference: &Reference,
+    platform: &Platform,
+) -> Result<(Descriptor, LocalImage), CommandError> {
+    let pulled = puller.image(reference, platform).await;
+    let pulled = pulled.map_err(|source| ImagesError::Pull { name: reference.familiar(), source });
+    let root = pulled.map_err(|error| image_error(&error))?;
+    let image = local::open(store, &root, platform).map_err(|error| image_error(&error))?;
+    Ok((root, image))
+}
+
+/// Brings the layers of an image that are not unpacked yet, and unpacks them as they come.
+pub(super) async fn unpack(
+    session: &Session,
+    store: &Store,
+    puller: &Puller,
+    image: &LocalImage,
+) -> Result<(), CommandError> {
+    puller.start(image.manifest.layers.iter());
+    let layers = Layers::new(store.clone(), layer_mode(session.identity)).with_puller(Some(puller.clone()));
+    let adopted = image.layers().map_err(|error| image_error(&error))?;
+    let adopted = adopted.iter().map(|layer| store.layers().adopt_image_layer(layer)).collect::<Result<Vec<_>, _>>()?;
+    let unpacked = tokio::task::spawn_blocking(move || layers.directories(&adopted).map(|_| ())).await;
+    let unpacked = unpacked.map_err(|_| CommandError::failed("unpacking was stopped"))?;
+    unpacked.map_err(|error| image_error(&ImagesError::Execute(error)))
+}
+
+/// Blobs of an image could not be pulled: what to do about it.
+pub(super) fn pull_error(error: &PullError) -> CommandError {
+    let hint = error.hint();
+    let error = CommandError::from_error(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 /// An error of a registry, with what to do about it.

@@ -15,6 +15,7 @@ use bld_registry::Pushed;
 use super::Session;
 use super::image_error;
 use super::print;
+use super::pull::pull_error;
 use crate::args::registry::PushArgs;
 use crate::environment;
 use crate::error::CommandError;
@@ -26,7 +27,7 @@ pub(super) fn run(session: &Session, args: &PushArgs) -> Result<(), CommandError
     session.online("`bld push`")?;
     let store = session.open_store()?;
     super::build::interruptible(async {
-        let puller = registries::puller(&store, args.quiet)?;
+        let puller = registries::puller(&store, args.quiet, &[])?;
         let _lease = store.lease()?;
         let mut digests = String::new();
         for (root, target) in wanted(&store, args)? {
@@ -60,15 +61,7 @@ pub(super) async fn to_registry(
         }
     };
     let pushed = bld_executor::push::push(puller, root, target, observer).await;
-    pushed.map_err(|error| {
-        let hint = error.hint();
-        let failed = CommandError::from_error(&error);
-        let failed = failed.because_of(format!("cannot push `{}`", target.familiar()));
-        match hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
-        }
-    })?;
+    pushed.map_err(|error| pull_error(&error).because_of(format!("cannot push `{}`", target.familiar())))?;
     if !quiet {
         write_line(&format!("{}: digest {}", target.familiar(), root.digest));
     }

@@ -43,6 +43,8 @@ pub(super) fn run(session: &Session, args: &SaveArgs) -> Result<(), CommandError
     let store = session.open_existing_store()?;
     let _lease = store.lease()?;
     let images = chosen(&store, &args.images, platform.as_ref())?;
+    let roots: Vec<_> = images.iter().map(|image| image.descriptor.clone()).collect();
+    session.bring_layers(&store, &roots)?;
     let docker = args.format.starts_with("docker");
     match output {
         Some(directory) if is_directory => save::layout(&store, &images, &host, &environment::absolute(directory)?)?,

@@ -102,7 +102,8 @@ fn variables_nested_without_end() {
 #[test]
 fn a_hundred_thousand_instructions() {
     for name in ["LABEL", "ENV", "ARG"] {
-        let many = |count| format!("FROM scratch\n{}", repeated(count, |number| format!("{name} k{number}=v{number}\n")));
+        let many =
+            |count| format!("FROM scratch\n{}", repeated(count, |number| format!("{name} k{number}=v{number}\n")));
         bounded(&many(100_000), &["--check"]).succeeded();
         let refused = bounded(&many(100_000), &[]);
         assert!(refused.code == Some(1) && refused.stderr.contains("configuration would be larger"), "{name}");

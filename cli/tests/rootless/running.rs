@@ -10,37 +10,33 @@ use crate::support::Base;
 fn runs(user: &User, identity: &str) {
     user.import(Base::Busybox);
     user.write("data/file", "of the host\n");
+    User::own(&user.home().join("data"));
+    let bld = |words: &[&str]| user.run_with_tunnel(&[&["./bld", "--root", "store"], words].concat());
     let script = "id -u; cat /d/file; echo new > /d/new; grep -c tap0 /proc/net/dev; cat /etc/hostname; exit 3";
-    let run = user.bld(&["run", "-v", "./data:/d", "-v", "/own", "--name", "box", "busybox:1", "sh", "-c", script]);
+    let run = bld(&["run", "-v", "./data:/d", "-v", "/own", "--name", "box", "busybox:1", "sh", "-c", script]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(3), "0\nof the host\n1\nbox\n"), "{identity}: {}", run.failure());
     assert_eq!(std::fs::read_to_string(user.home().join("data/new")).unwrap(), "new\n");
-    let terminal = user.bld(&[
-        "run",
-        "-t",
-        "--read-only",
-        "--tmpfs",
-        "/t",
-        "busybox:1",
-        "sh",
-        "-c",
-        "tty; touch /x || touch /t/x",
-    ]);
+    let terminal =
+        bld(&["run", "-t", "--read-only", "--tmpfs", "/t", "busybox:1", "sh", "-c", "tty; touch /x || touch /t/x"]);
     assert!(
         terminal.code == Some(0) && terminal.stdout.contains("/dev/pts/0\r\n"),
         "{identity}: {}",
         terminal.failure()
     );
-    refused(&user.bld(&["run", "-v", "./data:/d:ro", "busybox:1", "touch", "/d/x"]), "Read-only file system");
+    refused(&bld(&["run", "-v", "./data:/d:ro", "busybox:1", "touch", "/d/x"]), "Read-only file system");
     // A server that is reached from outside.
-    let served = user.shell(
-        "mkdir -p www; echo page > www/index.html
+    let served = user.run_with_tunnel(&[
+        "sh",
+        "-ec",
+        "bld() { exec ./bld --root store \"$@\"; }
+         mkdir -p www; echo page > www/index.html
          bld run -p 127.0.0.1::80 -v ./www:/www:ro busybox:1 httpd -f -p 80 -h /www 2> said &
          run=$!
          for _ in $(seq 100); do grep -q ' -> ' said && break; sleep 0.1; done
          place=$(sed -n 's/.* -> //p' said)
          for _ in $(seq 50); do curl -s \"http://$place/\" && break; sleep 0.1; done
          kill -TERM $run; code=0; wait $run || code=$?; echo $code",
-    );
+    ]);
     assert_eq!(served.stdout, "page\n143\n", "{identity}: {}", served.failure());
     let missing = user.bld(&["run", "busybox:1", "nosuch"]);
     assert_eq!(missing.code, Some(127), "{identity}: {}", missing.failure());

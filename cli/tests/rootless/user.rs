@@ -27,6 +27,12 @@ cd "$home"
 exec setpriv --reuid "$id" --regid "$id" --clear-groups -- env -i HOME="$home" PATH="$PATH" "$@"
 "#;
 
+/// Shows a device of its own at the usual place.
+const TUNNEL: &str = r#"
+[ -e "$1/tun" ] || mknod -m 666 "$1/tun" c 10 200
+mount --bind "$1/tun" /dev/net/tun
+"#;
+
 /// A user with a home directory, the base images' archives, bld, and a store.
 #[derive(Debug)]
 pub(super) struct User {
@@ -100,8 +106,17 @@ impl User {
 
     /// Runs a program as the user.
     pub(super) fn run(&self, arguments: &[&str]) -> Run {
+        self.enter(ENTER, arguments)
+    }
+
+    /// [`Self::run`] where everybody may open `/dev/net/tun`, as on most machines: private networks need it.
+    pub(super) fn run_with_tunnel(&self, arguments: &[&str]) -> Run {
+        self.enter(&format!("{TUNNEL}{ENTER}"), arguments)
+    }
+
+    fn enter(&self, script: &str, arguments: &[&str]) -> Run {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "bash", "-euc", ENTER, "enter"]);
+        command.args(["--mount", "bash", "-euc", script, "enter"]);
         command.arg(self.directory.path().join("etc")).arg(ID.to_string()).arg(self.home()).args(arguments);
         support::run(&mut command)
     }

@@ -42,9 +42,12 @@ fn exit_codes() {
     // Killed from outside, by whoever may do that.
     let mark = format!("99{}", std::process::id());
     let run = ready(&site, &[], &format!("exec sleep {mark}"));
-    let found = host::processes(Path::new(&mark));
-    let process = found.iter().find(|process| process.command.starts_with("sleep:")).unwrap();
-    host::signal(process.pid, "KILL");
+    let inside = || {
+        let found = host::processes(Path::new(&mark));
+        found.into_iter().find(|process| process.command.starts_with("sleep:")).map(|process| process.pid)
+    };
+    assert!(host::eventually(PATIENCE, || inside().is_some()));
+    host::signal(inside().unwrap(), "KILL");
     assert_eq!(run.end().code, Some(137));
     site.check_nothing_is_left();
 }

@@ -24,7 +24,7 @@ fn the_image_says_what_runs() {
             "-c",
             "echo $A$B $HOME $USER; id -u; cat /proc/self/status | grep CapEff"
         ]),
-        "12 /home/me \n1234\nCapEff:\t0000000000000000\n"
+        "12 /home/me\n1234\nCapEff:\t0000000000000000\n"
     );
     refused(&site.run(&["--entrypoint", "", "app"]), 125, "there is nothing to run\nhint: name one behind the image");
     site.check_nothing_is_left();

@@ -65,7 +65,7 @@ fn codes_and_output() {
         &["--entrypoint", "/etc", "both"],
         &["--entrypoint", "/etc/passwd", "both"],
         &["--entrypoint", "echo", "both", "-n", "--", "x"],
-        &["--hostname", "box", "both", "hostname; cat /etc/hostname"],
+        &["--hostname", "box", "both", "hostname; xargs < /etc/hostname"],
         &["--read-only", "both", "touch /x; echo $?"],
         &["--tmpfs", "/t:size=1m", "both", "touch /t/x && stat -c %a /t"],
         &["--cap-drop", "ALL", "--cap-add", "CHOWN", "both", "grep CapEff /proc/self/status"],

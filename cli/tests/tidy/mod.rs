@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use crate::support;
 
 /// Which of our crates a crate may use.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("parser", &[]),
     ("oci", &[]),
     ("cache", &["oci"]),
     ("solver", &["parser", "oci", "cache"]),
-    ("executor", &["parser", "oci", "cache", "solver"]),
-    ("cli", &["parser", "oci", "cache", "solver", "executor"]),
+    ("registry", &["oci"]),
+    ("executor", &["parser", "oci", "cache", "solver", "registry"]),
+    ("cli", &["parser", "oci", "cache", "solver", "registry", "executor"]),
 ];
 
 /// Dependencies with one home.

@@ -16,9 +16,9 @@ fn flags_of_others_are_refused_by_name_or_honoured() {
     let build = |flags: &[&str]| bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
     for flag in [
         "--push",
-        "--squash",
+        "--squash-all",
         "--cache-from=x",
-        "--metadata-file=x",
+        "--digest-file=x",
         "--pull",
         "--sbom",
         "--memory=1g",
@@ -35,7 +35,12 @@ fn flags_of_others_are_refused_by_name_or_honoured() {
         build(&["--rm", "--force-rm", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "-q"]);
     accepted.succeeded();
     // The image is really in the local store, besides the file.
-    let digest = build(&["--load", "-q", "-o", "type=oci,dest=a.tar"]).succeeded().stdout;
+    let digest = {
+        // Whatever engine this machine has is left alone.
+        let mut build = store.bld();
+        build.args(["build", "--load", "-q", "-o", "type=oci,dest=a.tar", "."]).env("BLD_LOAD", "none");
+        support::run(build.current_dir(work.path())).succeeded().stdout
+    };
     assert!(bld(&store, work.path(), &["images", "--digests"]).succeeded().stdout.contains(digest.trim()));
     assert!(bld(&store, work.path(), &["build", "--help"]).succeeded().stdout.contains("--pull=false"));
     assert!(bld(&store, work.path(), &["help", "build"]).succeeded().stdout.contains("--target"));
@@ -175,8 +180,8 @@ fn sizes_are_those_of_the_files_and_what_goes_is_counted() {
     write(&work, "FROM scratch\nCOPY zeros /\n");
     let run = |arguments: &[&str]| bld(&store, work.path(), arguments);
     run(&["build", "-q", "-t", "zeros", "."]).succeeded();
-    assert!(run(&["images", "zeros"]).succeeded().stdout.contains("3.00MB"));
-    assert!(run(&["history", "zeros"]).succeeded().stdout.contains("3.00MB"));
+    assert!(run(&["images", "zeros"]).succeeded().stdout.contains("3MB"));
+    assert!(run(&["history", "zeros"]).succeeded().stdout.contains("3MB"));
     assert!(run(&["inspect", "zeros"]).succeeded().stdout.contains("\"Size\": 3000000"));
     write(&work, "FROM scratch\nCOPY zeros /other\n");
     run(&["build", "-q", "."]).succeeded();
@@ -184,7 +189,7 @@ fn sizes_are_those_of_the_files_and_what_goes_is_counted() {
     assert!(pruned.contains("Deleted: sha256:") && pruned.contains("Total reclaimed space: "), "{pruned}");
     assert!(run(&["prune", "--all"]).succeeded().stdout.contains("MB\n"));
     // The layers' directories are gone; what was in them is still known.
-    assert!(run(&["images", "zeros"]).succeeded().stdout.contains("3.00MB"));
+    assert!(run(&["images", "zeros"]).succeeded().stdout.contains("3MB"));
     assert!(run(&["rmi", "zeros"]).succeeded().stderr.contains("Freed "));
 }
 

@@ -298,6 +298,31 @@ impl Pull {
     }
 }
 
+/// The layers that are not in the store, of the images that `root` leads to as far as their manifests are there.
+pub fn absent_layers(store: &Store, root: &Descriptor) -> Result<Vec<Descriptor>, PullError> {
+    let mut absent = Vec::new();
+    let mut open = vec![root.clone()];
+    while let Some(descriptor) = open.pop() {
+        if store.blobs().contains(&descriptor.digest)?.is_none() {
+            continue;
+        }
+        let bytes = store.blobs().read(&descriptor.digest, MAX_DOCUMENT)?;
+        let broken = |source| PullError::Broken { digest: descriptor.digest, source };
+        match read_document(&bytes, Some(&descriptor.media_type)).map_err(broken)? {
+            // A document lists digests: none can list itself.
+            Document::Index(index) => open.extend(index.manifests.into_iter().map(|entry| entry.descriptor)),
+            Document::Manifest(manifest) => {
+                for layer in manifest.layers {
+                    if store.blobs().contains(&layer.digest)?.is_none() {
+                        absent.push(layer);
+                    }
+                }
+            }
+        }
+    }
+    Ok(absent)
+}
+
 /// A thread that ends for whatever reason leaves nobody waiting.
 struct EndOnDrop(Arc<Progress>);
 

@@ -74,23 +74,18 @@ impl Cgroups {
             wanted.push(("cpu", share));
         }
         for (controller, amount) in &wanted {
-            match tree.version_1(controller) {
-                Some(parent) => {
-                    let directory = cgroups.make(&parent, &name)?;
-                    set_version_1(&directory, controller, *amount)?;
-                    if *controller == "memory" {
-                        cgroups.memory = Some(directory);
-                    }
-                }
-                None => {
-                    let all: Vec<&'static str> = wanted.iter().map(|(controller, _)| *controller).collect();
-                    let parent = tree.version_2(controller, &all)?;
-                    let directory = cgroups.make(&parent, &name)?;
-                    set_version_2(&directory, controller, *amount)?;
-                    if *controller == "memory" {
-                        cgroups.memory = Some(directory);
-                    }
-                }
+            let directory = if let Some(parent) = tree.version_1(controller) {
+                let directory = cgroups.make(&parent, &name)?;
+                set_version_1(&directory, controller, *amount)?;
+                directory
+            } else {
+                let all: Vec<&str> = wanted.iter().map(|(controller, _)| *controller).collect();
+                let directory = cgroups.make(&tree.version_2(controller, &all)?, &name)?;
+                set_version_2(&directory, controller, *amount)?;
+                directory
+            };
+            if *controller == "memory" {
+                cgroups.memory = Some(directory);
             }
         }
         Ok(cgroups)

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use bld_cache::Store;
 use bld_cache::StoreError;
 use bld_cache::store::ActiveLayer;
+use bld_oci::image::ImageError;
 
 use self::cgroup::CgroupError;
 use self::cgroup::Cgroups;
@@ -30,7 +31,6 @@ use self::cgroup::Limits;
 use self::ports::Publish;
 use self::ports::Published;
 use crate::error::ExecuteError;
-use crate::image::ImagesError;
 use crate::image::image_layers;
 use crate::image::local::LocalImage;
 use crate::layers;
@@ -65,6 +65,7 @@ const INSIDE: &str = "10.0.2.100";
 
 /// What to run, and how it differs from what the image says.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "fields are what the flags are")]
 pub struct RunRequest {
     /// Instead of the image's CMD, unless empty.
     pub command: Vec<String>,
@@ -174,12 +175,17 @@ pub enum RunError {
     /// A limit cannot be set.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// The image cannot be used.
-    #[error(transparent)]
-    Image(#[from] ImagesError),
+    /// The documents of the image contradict each other.
+    #[error("image {digest} is not usable")]
+    Broken {
+        /// Which image.
+        digest: String,
+        /// What is wrong with it.
+        source: ImageError,
+    },
     /// A layer, the user or the sandbox made trouble.
     #[error(transparent)]
-    Execute(#[from] ExecuteError),
+    Execute(Box<ExecuteError>),
 }
 
 impl RunError {
@@ -201,22 +207,27 @@ impl RunError {
                 Some("with `--network host` the ports of the process are the host's".to_owned())
             }
             RunError::Cgroup(_) => Some("leave `--memory` and `--cpus` out to run it without limits".to_owned()),
-            RunError::Image(error) => error.hint(),
             RunError::Execute(error) => error.hint(),
             _ => None,
         }
     }
 }
 
+impl From<ExecuteError> for RunError {
+    fn from(error: ExecuteError) -> RunError {
+        RunError::Execute(Box::new(error))
+    }
+}
+
 impl From<StoreError> for RunError {
     fn from(error: StoreError) -> RunError {
-        RunError::Execute(error.into())
+        ExecuteError::from(error).into()
     }
 }
 
 impl From<SandboxError> for RunError {
     fn from(error: SandboxError) -> RunError {
-        RunError::Execute(error.into())
+        ExecuteError::from(error).into()
     }
 }
 
@@ -244,7 +255,7 @@ impl Container {
         let config = &image.config.container;
         let args = command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?;
         let mut notes = Vec::new();
-        let broken = |source| ImagesError::Broken { what: image.descriptor.digest.to_string(), source };
+        let broken = |source| RunError::Broken { digest: image.descriptor.digest.to_string(), source };
         let adopted = image_layers(&image.manifest, &image.config).map_err(broken)?;
         let adopted = adopted.iter().map(|layer| store.layers().adopt_image_layer(layer));
         let adopted = adopted.collect::<Result<Vec<_>, _>>()?;

@@ -42,7 +42,7 @@ pub struct Published {
 
 /// Publishes one port.
 pub(super) fn publish(publisher: &Publisher, wanted: &Publish) -> Result<Published, RunError> {
-    let published = |address: SocketAddrV4| Published {
+    let place = |address: SocketAddrV4| Published {
         address,
         inside: wanted.inside,
         protocol: wanted.protocol,
@@ -63,7 +63,7 @@ pub(super) fn publish(publisher: &Publisher, wanted: &Publish) -> Result<Publish
     let mut last = None;
     for port in candidates {
         match try_one(port) {
-            Ok(address) => return Ok(published(address)),
+            Ok(address) => return Ok(place(address)),
             Err(error) => last = Some(error),
         }
     }

@@ -173,9 +173,10 @@ impl SourceError {
             SourceError::NoCertificates { .. } => {
                 Some("install the package ca-certificates, or name a bundle with SSL_CERT_FILE".to_owned())
             }
-            SourceError::Transport { reason, .. } if reason.contains("UnknownIssuer") => {
-                Some("if the authority that signed its certificate is yours, name a bundle with it in SSL_CERT_FILE".to_owned())
-            }
+            SourceError::Transport { reason, .. } if reason.contains("UnknownIssuer") => Some(
+                "if the authority that signed its certificate is yours, name a bundle with it in SSL_CERT_FILE"
+                    .to_owned(),
+            ),
             SourceError::NoGit { .. } => Some("install git".to_owned()),
             _ => None,
         }

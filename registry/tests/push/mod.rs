@@ -173,6 +173,35 @@ fn an_upload_that_fails_begins_again() {
     }
 }
 
+/// Servers in front of a registry do not wait for 50 MB to say that these are too many.
+#[test]
+fn answers_that_come_before_the_body_was_read() {
+    let bytes = noise(50 << 20, 11);
+    let fake = Fake::start();
+    fake.state.lock().unwrap().early = Some(Box::new(|request| {
+        let length: usize = request.header("content-length").unwrap().parse().unwrap();
+        (length > 20 << 20).then(|| error(413, "SIZE"))
+    }));
+    assert_eq!(push(&client(settings()), &fake, &bytes).unwrap(), Pushed::Uploaded);
+    assert!(has(&fake, &bytes));
+    assert!(methods(&fake).ends_with("PATCH PATCH PATCH PATCH PUT"), "{}", methods(&fake));
+    // A token that is not good any more.
+    let fake = Fake::start();
+    let (seen, challenge) = (AtomicUsize::new(0), format!("Bearer realm=\"http://{}/token\"", fake.host()));
+    fake.fault(|request| (request.path() == "/token").then(|| Reply::new(200).body(r#"{"token":"t"}"#)));
+    fake.state.lock().unwrap().early = Some(Box::new(move |_| {
+        let first = seen.fetch_add(1, Ordering::SeqCst) == 0;
+        first.then(|| error(401, "UNAUTHORIZED").header("www-authenticate", &challenge))
+    }));
+    assert_eq!(push(&client(settings()), &fake, &bytes).unwrap(), Pushed::Uploaded);
+    assert!(has(&fake, &bytes));
+    // Somebody who may not.
+    let fake = Fake::start();
+    fake.state.lock().unwrap().early = Some(Box::new(|_| Some(error(403, "DENIED"))));
+    let error = push(&client(settings()), &fake, &bytes).unwrap_err();
+    assert!(matches!(error, RegistryError::Denied { .. }), "{error}");
+}
+
 #[test]
 fn what_seemed_to_fail_may_have_succeeded() {
     let bytes = noise(50_000, 5);

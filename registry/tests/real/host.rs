@@ -25,6 +25,7 @@ use crate::support::server::Server;
 const PASSWORDS: &str = "user:$2b$05$YzDZMl.tpDZurZqkmQ2Cp.TtEHDkzymgzhoYHrn3nEh.taJtqR4HS\n";
 const BASIC: &str = "Basic dXNlcjpodW50ZXIy";
 
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Auth {
     None,
     Password,
@@ -157,8 +158,11 @@ fn token(request: &Request, keys: &Path) -> Reply {
         serde_json::json!({ "type": parts[0], "name": parts[1], "actions": parts[2].split(',').collect::<Vec<_>>() })
     }).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let certificate: String =
-        std::fs::read_to_string(keys.join("server.pem")).unwrap().lines().filter(|line| !line.starts_with('-')).collect();
+    let certificate: String = std::fs::read_to_string(keys.join("server.pem"))
+        .unwrap()
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
     assert!(STANDARD.decode(&certificate).is_ok());
     let header = serde_json::json!({ "typ": "JWT", "alg": "RS256", "x5c": [certificate] });
     let claims = serde_json::json!({
@@ -168,7 +172,8 @@ fn token(request: &Request, keys: &Path) -> Reply {
     let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", encode(&header), encode(&claims));
     let signature = sign(signed.as_bytes(), &keys.join("server.key"));
-    let body = serde_json::json!({ "token": format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)), "expires_in": 300 });
+    let body =
+        serde_json::json!({ "token": format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)), "expires_in": 300 });
     Reply::new(200).body(body.to_string())
 }
 

@@ -88,7 +88,8 @@ fn plain_http() {
         let (again, outcomes) = push_image(&client, &name, "team/app:2", &layers, &[]).await.unwrap();
         assert_eq!((again, outcomes), (digest, vec![Pushed::Existed; 4]));
         let first = repository(&name, "team/app");
-        let (again, outcomes) = push_image(&client, &name, "other:1", &layers, std::slice::from_ref(&first)).await.unwrap();
+        let (again, outcomes) =
+            push_image(&client, &name, "other:1", &layers, std::slice::from_ref(&first)).await.unwrap();
         assert_eq!((again, outcomes), (digest, vec![Pushed::Mounted(first.clone()); 4]));
         for tag in ["team/app:1", "team/app:2", "other:1"] {
             let (found, pulled) = pull_image(&client, &name, tag).await.unwrap();
@@ -212,7 +213,11 @@ fn tls_and_a_token_server() {
     assert_eq!(host.skopeo_digest(&format!("team/app@{digest}"), &file), digest);
     // Each token was for what was done, and for nothing more.
     let scopes = host.scopes();
-    for scope in ["repository:team/app:pull,push", "repository:other:pull,push repository:team/app:pull", "repository:other:pull"] {
+    for scope in [
+        "repository:team/app:pull,push",
+        "repository:other:pull,push repository:team/app:pull",
+        "repository:other:pull",
+    ] {
         assert!(scopes.iter().any(|asked| asked == scope), "{scope} in {scopes:?}");
     }
 }

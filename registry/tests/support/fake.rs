@@ -29,6 +29,8 @@ pub(crate) struct State {
     began: usize,
     /// Asked for in this order before the request is served; the first that answers does.
     faults: Vec<Fault>,
+    /// Asked before the body of a request has come.
+    pub(crate) early: Option<Fault>,
     /// The Authorization headers that are good, and the challenge for all others.
     pub(crate) guard: Option<(Vec<String>, String)>,
     /// Pieces larger than this are refused.
@@ -110,6 +112,10 @@ impl Fake {
 
 impl State {
     fn serve(&mut self, request: &Request) -> Reply {
+        if request.early {
+            let found = self.early.as_ref().and_then(|early| early(request));
+            return found.map_or_else(Reply::default, |reply| reply.fault(super::server::Fault::Early));
+        }
         let found = self.faults.iter().find_map(|fault| fault(request));
         if let Some(reply) = found {
             return reply;

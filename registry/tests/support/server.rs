@@ -23,6 +23,8 @@ pub(crate) struct Request {
     /// Names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
+    /// Whether this is the question for an answer before the body was read.
+    pub(crate) early: bool,
 }
 
 /// What is answered.
@@ -51,6 +53,8 @@ pub(crate) enum Fault {
     Close,
     /// No length is said; the end of the connection ends the body.
     NoLength,
+    /// The answer comes before the request's body was read, and then the connection is closed.
+    Early,
 }
 
 pub(crate) struct Server {
@@ -192,7 +196,21 @@ fn serve(
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").ok();
         return;
     }
-    while let Some(request) = read(&mut reader) {
+    while let Some((mut request, length)) = read_head(&mut reader) {
+        // A handler that answers early is asked before there is a body.
+        if length > 0 && request.method != "POST" {
+            let asked = Request { early: true, ..request.clone() };
+            let reply = handler(&asked);
+            if reply.fault == Fault::Early {
+                log.lock().unwrap().push(asked);
+                answer(stream, &request, &reply, sent);
+                return;
+            }
+        }
+        request.body = vec![0; length];
+        if reader.read_exact(&mut request.body).is_err() {
+            return;
+        }
         log.lock().unwrap().push(request.clone());
         let reply = handler(&request);
         if !answer(stream, &request, &reply, sent) {
@@ -201,7 +219,8 @@ fn serve(
     }
 }
 
-fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+/// A request without its body, and how long that is.
+fn read_head(reader: &mut BufReader<&TcpStream>) -> Option<(Request, usize)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split_whitespace();
@@ -215,9 +234,7 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     }
     let length = request.header("content-length").map_or(0, |text| text.parse().unwrap());
     assert!(request.header("transfer-encoding").is_none(), "no length is said: {request:?}");
-    request.body = vec![0; length];
-    reader.read_exact(&mut request.body).ok()?;
-    Some(request)
+    Some((request, length))
 }
 
 /// Whether the connection can be used again.
@@ -250,7 +267,7 @@ fn answer(mut stream: &TcpStream, request: &Request, reply: &Reply, sent: &Atomi
     };
     match reply.fault {
         Fault::None => put(&reply.body),
-        Fault::NoLength | Fault::Close => {
+        Fault::NoLength | Fault::Close | Fault::Early => {
             put(&reply.body);
             false
         }

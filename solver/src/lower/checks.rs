@@ -61,10 +61,11 @@ impl Lowering<'_> {
         let Some(path) = words::expand(&mut nobody, word, state.escape, &state.scope) else { return };
         if !path.is_empty() && !path.starts_with('/') {
             let message = format!("relative WORKDIR `{path}`: where it is depends on the base image");
-            let mut hint = format!("write `WORKDIR {}`", state.directory().join(&path));
-            if path.as_bytes().get(1) == Some(&b':') {
-                hint = "images hold Linux paths: write `WORKDIR /app` or the like".to_owned();
-            }
+            let hint = if path.as_bytes().get(1) == Some(&b':') {
+                "images hold Linux paths: write `WORKDIR /app` or the like".to_owned()
+            } else {
+                format!("write `WORKDIR {}`", state.directory().join(&path))
+            };
             self.report.warning("WorkdirRelativePath", word.span, message, Some(hint));
         }
     }

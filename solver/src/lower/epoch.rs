@@ -108,7 +108,7 @@ fn remote_of(dockerfile: &Dockerfile, stage: &Stage, globals: &Globals, report: 
                     scope.set_arg(name, value);
                 }
             }
-            Instruction::Add(add) if found.is_none() => found = Some(added(add, escape, &scope, report)?),
+            Instruction::Add(add) if found.is_none() => found = Some(added(add, escape, &scope, report).ok()?),
             Instruction::Add(_) => {
                 refuse(stage, located.span, "it has more than one ADD", report);
                 return None;
@@ -126,25 +126,25 @@ fn remote_of(dockerfile: &Dockerfile, stage: &Stage, globals: &Globals, report: 
     Some(remote)
 }
 
-/// What an ADD fetches, if that is one thing; outer `None` if something is wrong with it, which is reported.
-fn added(add: &Add, escape: char, scope: &Scope, report: &mut Report) -> Option<Option<Remote>> {
-    let [CopySource::Path(word)] = add.paths.sources.as_slice() else { return Some(None) };
-    let text = words::expand(report, word, escape, scope)?;
+/// What an ADD fetches, if that is one thing. What is wrong with it is reported.
+fn added(add: &Add, escape: char, scope: &Scope, report: &mut Report) -> Result<Option<Remote>, ()> {
+    let [CopySource::Path(word)] = add.paths.sources.as_slice() else { return Ok(None) };
+    let text = words::expand(report, word, escape, scope).ok_or(())?;
     let mut remote = match Remote::parse(&text) {
         Ok(remote) => remote,
         Err(error) => {
             report.error("InvalidRemote", word.span, error.to_string(), error.hint());
-            return None;
+            return Err(());
         }
     };
     if let (Some(remote), Some(word)) = (&mut remote, &add.checksum) {
-        let text = words::expand(report, word, escape, scope)?;
+        let text = words::expand(report, word, escape, scope).ok_or(())?;
         if let Err(message) = expect_checksum(remote, &text) {
             report.error("InvalidChecksum", word.span, message, None);
-            return None;
+            return Err(());
         }
     }
-    Some(remote)
+    Ok(remote)
 }
 
 fn refuse(stage: &Stage, span: Span, reason: &str, report: &mut Report) {

@@ -26,14 +26,12 @@ impl<V> Ordered<V> {
 
     /// Sets a value, in place if there is one of that name; the one that was there.
     pub(super) fn insert(&mut self, name: String, value: V) -> Option<V> {
-        match self.places.get(&name).and_then(|place| self.entries.get_mut(*place)) {
-            Some((_, known)) => Some(std::mem::replace(known, value)),
-            None => {
-                self.places.insert(name.clone(), self.entries.len());
-                self.entries.push((name, value));
-                None
-            }
+        if let Some((_, known)) = self.places.get(&name).and_then(|place| self.entries.get_mut(*place)) {
+            return Some(std::mem::replace(known, value));
         }
+        self.places.insert(name.clone(), self.entries.len());
+        self.entries.push((name, value));
+        None
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &V)> {

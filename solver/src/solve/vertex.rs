@@ -116,15 +116,14 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
         complete.extend(digests.next().flatten());
     }
     for (selection, digest) in keys::selections(&vertex.op).into_iter().zip(digests) {
-        complete.push(match digest {
-            Some(digest) => digest,
-            None => {
-                let selected = ports.worker.digest(&selection.from, &selection.selector, &inputs, id).await;
-                let selected = selected.map_err(|source| ports.digest_error(id, source))?;
-                is_settled &= selected.all_matched;
-                selected.digest
-            }
-        });
+        if let Some(digest) = digest {
+            complete.push(digest);
+            continue;
+        }
+        let selected = ports.worker.digest(&selection.from, &selection.selector, &inputs, id).await;
+        let selected = selected.map_err(|source| ports.digest_error(id, source))?;
+        is_settled &= selected.all_matched;
+        complete.push(selected.digest);
     }
     let by_definition = is_settled.then_some(definition);
     let states: Vec<StateId> = inputs.iter().map(|state| state.id).collect();

@@ -58,16 +58,10 @@ pub(super) fn advice(error: &ExecuteError, failure: Failure<'_>) -> Option<Strin
 /// Sources that nothing looks like.
 fn of_paths(missing: &[Missing], instruction: &str) -> Option<String> {
     let words: Vec<&str> = instruction.split_whitespace().filter(|word| !word.starts_with("--")).collect();
-    if let [name, sources @ .., destination] = words.as_slice()
-        && sources.len() > 1
-        && sources.len() == missing.len()
-        && !instruction.contains(['[', '"', '\\'])
-    {
-        return Some(format!(
-            "a name with blanks is written `{name} [\"{}\", \"{destination}\"]`; else correct the paths, which are \
-             relative to where they are copied from",
-            sources.join(" ")
-        ));
+    if let Some(whole) = missing.iter().find_map(|missing| missing.name_with_blanks.as_ref()) {
+        let [name, sources @ .., destination] = words.as_slice() else { return None };
+        let is_all = sources.join(" ") == *whole;
+        return is_all.then(|| format!("a name with blanks is written `{name} [\"{whole}\", \"{destination}\"]`"));
     }
     let first = missing.first()?;
     if instruction.contains('\\') && first.tree.is_empty() {
@@ -252,6 +246,7 @@ mod tests {
     #[test]
     fn paths_that_are_not_there() {
         let missing = |path: &str, tree: &str| Missing {
+            name_with_blanks: path.starts_with("my").then(|| "my file.txt".to_owned()),
             source_path: path.to_owned(),
             tree: tree.to_owned(),
             link: None,

@@ -10,6 +10,7 @@ use bld_executor::layers::export::ExportOptions;
 use bld_executor::layers::mirror::remove_others;
 use bld_executor::output;
 use bld_executor::output::engine::Engine;
+use bld_executor::pull::Puller;
 use bld_executor::worker::LocalWorker;
 use bld_oci::Timestamp;
 use bld_oci::image::Descriptor;
@@ -21,6 +22,8 @@ use super::request::BuildRequest;
 use crate::commands::image_error;
 use crate::commands::outputs::Output;
 use crate::commands::outputs::OutputKind;
+use crate::commands::pull::pull_error;
+use crate::commands::push::to_registry;
 use crate::commands::print;
 use crate::environment;
 use crate::error::CommandError;
@@ -31,9 +34,10 @@ pub(super) async fn finish(
     worker: &LocalWorker<Plain>,
     request: &BuildRequest,
     results: &[(&ImagePlan, &Record)],
+    puller: Option<&Puller>,
     reporter: &Plain,
 ) -> Result<(), CommandError> {
-    let mut images = Images { worker, results, made: Vec::new() };
+    let mut images = Images { worker, results, made: Vec::new(), puller };
     if request.wants_image() {
         images.written_as(&request.main_options()?).await?;
     }
@@ -71,6 +75,7 @@ struct Images<'a> {
     worker: &'a LocalWorker<Plain>,
     results: &'a [(&'a ImagePlan, &'a Record)],
     made: Vec<(ImageOptions, Assembled)>,
+    puller: Option<&'a Puller>,
 }
 
 impl Images<'_> {
@@ -81,12 +86,30 @@ impl Images<'_> {
         }
         let mut images = Vec::with_capacity(self.results.len());
         for (plan, target) in self.results {
+            if options.squash || options.force_compression {
+                self.ensure(plan.base_layers.iter().map(|layer| &layer.blob)).await?;
+            }
             let made = assemble(self.worker, plan, target, options, environment::now()).await;
             images.push((made.map_err(|error| image_error(&error))?, plan.platform.clone()));
         }
         let made = Assembled::new(self.worker.store(), images, options).map_err(|error| image_error(&error))?;
         self.made.push((options.clone(), made.clone()));
         Ok(made)
+    }
+
+    /// The same with all blobs here, those of base images too.
+    async fn complete(&mut self, options: &ImageOptions) -> Result<Assembled, CommandError> {
+        let made = self.written_as(options).await?;
+        self.ensure(made.blobs()).await?;
+        Ok(made)
+    }
+
+    async fn ensure(&self, blobs: impl Iterator<Item = &Descriptor>) -> Result<(), CommandError> {
+        match self.puller {
+            Some(puller) => puller.ensure(blobs).await.map_err(|error| pull_error(&error)),
+            // What is missing is missed by whoever reads it.
+            None => Ok(()),
+        }
     }
 }
 
@@ -124,7 +147,7 @@ fn summary(executed: usize, cached: usize) -> String {
 /// Lists the images in the local store.
 async fn store_images(images: &mut Images<'_>, request: &BuildRequest, reporter: &Plain) -> Result<(), CommandError> {
     let store = images.worker.store();
-    let outputs: Vec<&Output> = request.outputs.iter().filter(|output| output.kind == OutputKind::Store).collect();
+    let outputs: Vec<&Output> = request.outputs.iter().filter(|output| output.is_stored()).collect();
     let main = images.written_as(&request.main_options()?).await?;
     let mut named: Vec<(Reference, Assembled)> = request.tags.iter().map(|name| (name.clone(), main.clone())).collect();
     for output in outputs {
@@ -161,12 +184,20 @@ async fn write(
     let clamp = |plan: &ImagePlan| output.attributes.epoch().or(clamp(plan));
     match &output.kind {
         OutputKind::Store => {}
-        OutputKind::Archive(destination) => {
+        OutputKind::Registry { by_digest, .. } => {
             let made = images.written_as(&request.options(output)?).await?;
+            let (Some(puller), Some(root)) = (images.puller, made.descriptor()) else { return Ok(()) };
+            for name in &names {
+                let target = if *by_digest { name.with_digest(root.digest) } else { name.clone() };
+                to_registry(puller, root, &target, request.quiet).await?;
+            }
+        }
+        OutputKind::Archive(destination) => {
+            let made = images.complete(&request.options(output)?).await?;
             output::write_archive(worker.store(), &made, &names, destination)?;
         }
         OutputKind::Layout(directory) => {
-            let made = images.written_as(&request.options(output)?).await?;
+            let made = images.complete(&request.options(output)?).await?;
             output::write_layout(worker.store(), &made, &names, directory)?;
         }
         OutputKind::Engine { context, required } => {
@@ -178,7 +209,7 @@ async fn write(
                 reporter.note(&format!("note: {} takes images for one platform: not loaded there", engine.name()));
                 return Ok(());
             }
-            let made = images.written_as(&request.options(output)?).await?;
+            let made = images.complete(&request.options(output)?).await?;
             engine.load(worker.store(), &made, &names)?;
             reporter.note(&format!("loaded into {}", engine.name()));
         }

@@ -46,6 +46,7 @@ use self::context::MainContext;
 use self::dockerfile::Source;
 use self::request::BuildRequest;
 use super::Session;
+use super::outputs::Output;
 use crate::args::BuildArgs;
 use crate::environment;
 use crate::error::CommandError;
@@ -122,6 +123,9 @@ async fn stopped() -> u8 {
 }
 
 async fn build(session: &Session, request: &BuildRequest, helper: Helper, store: &Store) -> Result<(), CommandError> {
+    if session.offline && request.outputs.iter().any(Output::is_push) {
+        session.online("pushing")?;
+    }
     let _lease = store.lease()?;
     let secrets = given::read(&request.secrets)?;
     let agents = Agents::start(&request.agents, store)?;
@@ -132,7 +136,7 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     let (contexts, memos) = open_contexts(store, request, &main, &source)?;
     let dockerfile = parse(store, request, &main, &source, &quoted).await?;
     let checks = Checks::new(&dockerfile.0, request);
-    let puller = if session.offline { None } else { Some(registries::puller(store, request.quiet)?) };
+    let puller = if session.offline { None } else { Some(registries::puller(store, request.quiet, &request.insecure)?) };
     let images = KnownImages::new(store.clone(), puller.clone(), request.pull);
     let sources = ImageSources::new(images, request.named.clone()).with_remotes(remotes.clone());
     let (plan, mut warnings) = plan(&sources, request, &main, &source, &quoted, &dockerfile, &checks).await?;
@@ -146,7 +150,7 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
         build_id: build_id()?,
         contexts,
         remotes,
-        puller,
+        puller: puller.clone(),
         identity: session.identity,
         network: request.network,
         secrets,
@@ -164,7 +168,7 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     let outcome = match solved {
         Ok(records) => {
             let results: Vec<_> = plan.images.iter().zip(&records).collect();
-            finish::finish(&worker, request, &results, &reporter).await
+            finish::finish(&worker, request, &results, puller.as_ref(), &reporter).await
         }
         Err(error) => Err(failure::explain(&error, &plan, &quoted, &reporter)),
     };

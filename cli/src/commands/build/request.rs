@@ -62,6 +62,8 @@ pub(super) struct BuildRequest {
     pub(super) lower: LowerRequest,
     /// `--pull`.
     pub(super) pull: PullPolicy,
+    /// Registries that are spoken to over plain http, whatever the configuration says.
+    pub(super) insecure: Vec<String>,
     /// `--secret`.
     pub(super) secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`.
@@ -102,7 +104,7 @@ impl BuildRequest {
     pub(super) fn goes_to_store(&self) -> bool {
         self.outputs.is_empty()
             || !self.tags.is_empty()
-            || self.outputs.iter().any(|output| output.kind == OutputKind::Store)
+            || self.outputs.iter().any(Output::is_stored)
     }
 
     /// How the image of an output is written.
@@ -167,6 +169,11 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
     let metadata_file = args.metadata_file.as_deref().map(environment::absolute).transpose()?;
     let files: Vec<&Path> = iidfile.as_deref().into_iter().chain(metadata_file.as_deref()).collect();
     outputs::check(&outputs, &files, std::io::stdout().is_terminal())?;
+    if args.push {
+        let kind = OutputKind::Registry { by_digest: false, insecure: false, stored: false };
+        outputs.push(Output::plain(kind));
+    }
+    let insecure = insecure_registries(&outputs, &args.tags)?;
     if args.compatible.load {
         outputs.push(Output::plain(OutputKind::Store));
         outputs.push(Output::plain(OutputKind::Engine { context: None, required: false }));
@@ -206,6 +213,7 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         platforms,
         lower,
         pull: pull_policy(args.pull.as_deref())?,
+        insecure,
         secrets: secrets(&args.secrets)?,
         agents: agents(&args.ssh)?,
         network: match args.network {
@@ -222,6 +230,22 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         strict: args.strict,
         checks,
     })
+}
+
+/// The registries of `registry.insecure`. An image that is pushed needs a name that says where.
+fn insecure_registries(outputs: &[Output], tags: &[String]) -> Result<Vec<String>, CommandError> {
+    let mut registries = Vec::new();
+    for output in outputs {
+        let OutputKind::Registry { insecure, .. } = output.kind else { continue };
+        if output.names.is_empty() && tags.is_empty() {
+            return Err(CommandError::usage("an image that is pushed needs a name that says where")
+                .hint("`--tag REGISTRY/NAME:TAG`, or `-o type=registry,name=REGISTRY/NAME:TAG`"));
+        }
+        for name in output.names.iter().chain(tags).filter(|_| insecure) {
+            registries.push(crate::reference::parse(name)?.domain().to_owned());
+        }
+    }
+    Ok(registries)
 }
 
 /// All values of `--platform`, each platform once; this machine's without any.

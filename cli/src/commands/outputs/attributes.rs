@@ -12,7 +12,7 @@ use crate::error::CommandError;
 
 /// What is there, for messages.
 const KNOWN: &str = "the attributes are type, dest, name, name-canonical, tar, context, compression, compression-level, force-compression, \
-                     oci-mediatypes, annotation..., rewrite-timestamp, source-date-epoch, platform-split and mode";
+                     oci-mediatypes, push, push-by-digest, registry.insecure, annotation..., rewrite-timestamp, source-date-epoch, platform-split and mode";
 
 /// How an output is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,7 +47,7 @@ impl Attributes {
             }
             return Ok(attributes);
         }
-        if *kind == OutputKind::Store {
+        if matches!(kind, OutputKind::Store | OutputKind::Registry { .. }) {
             attributes.canonical = fields.truth("name-canonical")?.unwrap_or(false);
         }
         attributes.level = match fields.take("compression-level") {

@@ -88,7 +88,7 @@ pub(super) fn run(container: &Container, helper: &Helper, attachment: Attachment
     let failed = |error: std::io::Error| CommandError::failed(format!("cannot listen for signals: {error}"));
     signals::listen(&sender).map_err(failed)?;
     if attachment.terminal {
-        return with_terminal(container, helper, attachment, sender, happenings);
+        return with_terminal(container, helper, attachment, sender, &happenings);
     }
     let (stdout, stdout_writer) = pipe()?;
     let (stderr, stderr_writer) = pipe()?;
@@ -116,7 +116,7 @@ fn with_terminal(
     helper: &Helper,
     attachment: Attachment,
     sender: Sender<Happening>,
-    happenings: Receiver<Happening>,
+    happenings: &Receiver<Happening>,
 ) -> Result<End, CommandError> {
     let (streams, console) = Streams::terminal(terminal::size())?;
     let running = Arc::new(container.start(helper, streams).map_err(|error| run_error(&error))?);
@@ -146,7 +146,7 @@ fn with_terminal(
             drop(sender.send(Happening::Ended(exit)));
         })?;
     }
-    let end = Loop { running: &running, attachment, outputs: 1, master: Some(&master) }.run(&happenings);
+    let end = Loop { running: &running, attachment, outputs: 1, master: Some(&master) }.run(happenings);
     drop(raw);
     end
 }
@@ -190,7 +190,11 @@ impl Loop<'_> {
                     }
                 }
                 // What is still to be written will not be, if nobody reads it.
-                Ok(Happening::Signal(Signal::INT | Signal::TERM | Signal::HUP)) if exit.is_some() => break,
+                Ok(Happening::Signal(Signal::INT | Signal::TERM | Signal::HUP)) | Err(RecvTimeoutError::Timeout)
+                    if exit.is_some() =>
+                {
+                    break;
+                }
                 Ok(Happening::Signal(Signal::INT | Signal::TERM)) if deadline.is_some() => {
                     deadline = None;
                     self.running.kill();
@@ -208,7 +212,6 @@ impl Loop<'_> {
                         self.running.kill();
                     }
                 },
-                Err(RecvTimeoutError::Timeout) if exit.is_some() => break,
                 Err(RecvTimeoutError::Timeout) => {
                     deadline = None;
                     self.running.kill();

@@ -1,25 +1,44 @@
-//! Where `bld run` finds its image: the one place to change when there is another one than the local store.
+//! Where `bld run` finds its image: in the local store, else in a registry.
 
 use bld_cache::Store;
+use bld_executor::image::ImagesError;
 use bld_executor::image::local;
 use bld_executor::image::local::LocalImage;
 use bld_oci::platform::Platform;
+use bld_oci::reference::Reference;
 
 use super::arguments::Pull;
+use crate::commands::Session;
+use crate::commands::build::interruptible;
 use crate::commands::image_error;
+use crate::commands::pull;
 use crate::environment;
 use crate::error::CommandError;
+use crate::registries;
 use crate::ui::plain::write_line;
 
-/// The image that `text` names. Only the local store is asked, so that both ways to pull mean the same.
-pub(super) fn find(store: &Store, text: &str, platform: Option<&str>, pull: Pull) -> Result<LocalImage, CommandError> {
+/// The image that `text` names, with all of its layers here.
+pub(super) fn find(
+    session: &Session,
+    store: &Store,
+    text: &str,
+    platform: Option<&str>,
+    pull: Pull,
+) -> Result<LocalImage, CommandError> {
     let host = environment::host_platform();
     let wanted = match platform {
         Some(text) => text.parse::<Platform>().map_err(|error| CommandError::usage(error.to_string()))?,
         None => host.clone(),
     };
-    let (image, _) = match pull {
-        Pull::Missing | Pull::Never => local::find_any(store, text, &wanted).map_err(|error| image_error(&error))?,
+    let may_pull = pull == Pull::Missing && !session.offline;
+    let image = match local::find_any(store, text, &wanted) {
+        Ok((image, _)) if !may_pull || is_complete(store, &image)? => image,
+        Ok((image, _)) => complete(session, store, image)?,
+        Err(error @ ImagesError::NotFound { .. }) if may_pull && !local::is_id(text) => {
+            let reference: Reference = text.parse().map_err(|_| image_error(&error))?;
+            fetch(session, store, &reference, &wanted)?
+        }
+        Err(error) => return Err(image_error(&error)),
     };
     let found = image.config.platform();
     let same = |left: &Platform, right: &Platform| left.os == right.os && left.architecture == right.architecture;
@@ -30,4 +49,42 @@ pub(super) fn find(store: &Store, text: &str, platform: Option<&str>, pull: Pull
         write_line(&format!("note: image `{text}` is for {found}, this machine is {host}"));
     }
     Ok(image)
+}
+
+/// Whether all layers are here, unpacked or as blobs: a build from a registry brings only those that it needs.
+fn is_complete(store: &Store, image: &LocalImage) -> Result<bool, CommandError> {
+    for (diff_id, blob) in image.config.diff_ids.iter().zip(&image.manifest.layers) {
+        let layer = store.layers().find_by_diff_id(*diff_id)?;
+        let facets = layer.map(|layer| store.layers().facets(layer)).transpose()?.flatten();
+        let is_unpacked = facets.is_some_and(|facets| facets.directory.is_some());
+        if !is_unpacked && store.blobs().contains(&blob.digest)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn complete(session: &Session, store: &Store, image: LocalImage) -> Result<LocalImage, CommandError> {
+    interruptible(async {
+        let puller = registries::puller(store, false, &[])?;
+        pull::unpack(session, store, &puller, &image).await
+    })?;
+    Ok(image)
+}
+
+fn fetch(
+    session: &Session,
+    store: &Store,
+    reference: &Reference,
+    platform: &Platform,
+) -> Result<LocalImage, CommandError> {
+    let mut fetched = None;
+    interruptible(async {
+        let puller = registries::puller(store, false, &[])?;
+        let (_, image) = pull::documents(store, &puller, reference, platform).await?;
+        pull::unpack(session, store, &puller, &image).await?;
+        fetched = Some(image);
+        Ok(())
+    })?;
+    fetched.ok_or_else(|| CommandError::failed(format!("image `{}` was not fetched", reference.familiar())))
 }

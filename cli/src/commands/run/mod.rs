@@ -45,9 +45,9 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<(), CommandError>
     signals::stop_signal(args.stop_signal.as_deref(), None)?;
     // Before any thread exists.
     let helper = Helper::start()?;
-    let store = session.open_existing_store()?;
+    let store = session.open_store()?;
     let lease = store.lease()?;
-    let image = image::find(&store, name, args.platform.as_deref(), args.pull)?;
+    let image = image::find(session, &store, name, args.platform.as_deref(), args.pull)?;
     let stop_signal = signals::stop_signal(args.stop_signal.as_deref(), image.config.container.stop_signal.as_deref())?;
     let container =
         Container::prepare(&store, session.identity, &image, &request).map_err(|error| run_error(&error))?;
@@ -73,9 +73,11 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<(), CommandError>
 /// An error with what to do about it, and docker's exit code.
 fn run_error(error: &RunError) -> CommandError {
     let code = match error {
-        RunError::Execute(ExecuteError::Sandbox(SandboxError::Step(step))) => match step {
-            StepError::NotFound { .. } => NOT_FOUND,
-            StepError::PermissionDenied { .. } | StepError::CannotExecute { .. } => CANNOT_EXECUTE,
+        RunError::Execute(error) => match error.as_ref() {
+            ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { .. })) => NOT_FOUND,
+            ExecuteError::Sandbox(SandboxError::Step(
+                StepError::PermissionDenied { .. } | StepError::CannotExecute { .. },
+            )) => CANNOT_EXECUTE,
             _ => FAILED,
         },
         _ => FAILED,

@@ -138,9 +138,8 @@ fn env_file(file: &str, text: &str, outside: &dyn Fn(&str) -> Option<String>) ->
             return Err(CommandError::failed(format!("{file}:{place}: `{name}` is not the name of a variable"))
                 .hint("write NAME=VALUE: without quotes around the value, and without spaces around `=`"));
         }
-        match value.map(str::to_owned).or_else(|| outside(name)) {
-            Some(value) => out.push(Variable::Set(name.to_owned(), value)),
-            None => {}
+        if let Some(value) = value.map(str::to_owned).or_else(|| outside(name)) {
+            out.push(Variable::Set(name.to_owned(), value));
         }
     }
     Ok(out)
