@@ -9,6 +9,7 @@ mod concurrency;
 mod conformance;
 mod crash;
 mod examples;
+mod images;
 mod limits;
 mod mistakes;
 mod mounts;

@@ -63,7 +63,7 @@ pub async fn push(
     }
     let everything = blobs.iter().chain(documents.iter().map(|(descriptor, _)| descriptor));
     let digests: Vec<_> = everything.map(|blob| blob.digest).collect();
-    Ok(puller.store().origins().add(&repository.to_string(), digests)?)
+    Ok(puller.store().origins().add(&repository.to_string(), &digests)?)
 }
 
 type Parts = (Vec<(Descriptor, Vec<u8>)>, Vec<Descriptor>);
@@ -74,17 +74,23 @@ async fn parts(puller: &Puller, root: &Descriptor) -> Result<Parts, PullError> {
     let mut blobs: Vec<Descriptor> = Vec::new();
     let mut open = std::collections::VecDeque::from([root.clone()]);
     while let Some(descriptor) = open.pop_front() {
-        if documents.iter().any(|(known, _)| known.digest == descriptor.digest) || documents.len() == MAX_DOCUMENTS {
+        // Moved behind whatever lists it, which must not be there before it.
+        if let Some(known) = documents.iter().position(|(known, _)| known.digest == descriptor.digest) {
+            let document = documents.remove(known);
+            documents.push(document);
             continue;
+        }
+        if documents.len() == MAX_DOCUMENTS {
+            return Err(PullError::TooMany { digest: root.digest, limit: MAX_DOCUMENTS });
         }
         let (bytes, repository) = puller.document(&descriptor).await?;
         let document = read_document(&bytes, Some(&descriptor.media_type));
-        match document.map_err(|source| PullError::Broken { digest: descriptor.digest, source })? {
+        match document.map_err(|source| PullError::Broken { digest: descriptor.digest, source: Box::new(source) })? {
             Document::Index(index) => {
                 let children: Vec<Descriptor> = index.manifests.into_iter().map(|entry| entry.descriptor).collect();
                 if let Some(repository) = repository {
                     let digests: Vec<_> = children.iter().map(|child| child.digest).collect();
-                    puller.store().origins().add(&repository.to_string(), digests)?;
+                    puller.store().origins().add(&repository.to_string(), &digests)?;
                 }
                 open.extend(children);
             }

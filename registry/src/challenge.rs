@@ -111,6 +111,17 @@ mod tests {
         read(&headers)
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text(text in "[ -~]{0,60}", odd in "[=,\"\\\\ ab]{0,30}") {
+            for text in [text, odd] {
+                let mut headers = HeaderMap::new();
+                headers.append(WWW_AUTHENTICATE, text.parse().unwrap());
+                let _ignored = read(&headers);
+            }
+        }
+    }
+
     #[test]
     fn challenges() {
         let bearer = |service: Option<&str>, scope: &[&str]| {

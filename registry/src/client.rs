@@ -145,7 +145,11 @@ impl Clients {
         }
         // Without the authorities of the machine those of the settings are left, or none.
         let has_certificates = !own.is_empty() || profile.skip_verify;
-        let http = builder()?.tls_certs_only(own).build().map_err(failed)?;
+        let http = builder()?.tls_certs_only(own).build().map_err(|error| match &profile.client {
+            // The authorities were read already, so it is the certificate of our own that is not good.
+            Some((certificate, _)) => bad_file(certificate, &profile.host, "certificate with key"),
+            None => failed(error),
+        })?;
         Ok(Made { http, has_certificates })
     }
 

@@ -85,6 +85,21 @@ fn redact_word(word: &str) -> String {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text(text in "\\PC{0,60}", pieces in proptest::collection::vec("://|@|\\?|token=|bearer| |\u{e9}|a", 0..12)) {
+            for text in [text, pieces.concat()] {
+                assert!(!presentable(&text).chars().any(char::is_control));
+            }
+        }
+
+        #[test]
+        fn no_query_and_no_user(user in "[a-z0-9]{8}", query in "[a-z0-9]{8}") {
+            let shown = presentable(&format!("see <https://{user}:{user}@a.b/c?x={query}> or http://{user}@d.e?{query}"));
+            assert!(!shown.contains(&user) && !shown.contains(&query), "{shown}");
+        }
+    }
+
     #[test]
     fn what_is_hidden() {
         for (text, expected) in [

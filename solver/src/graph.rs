@@ -122,7 +122,7 @@ impl Graph {
 
     /// Adds all vertices of another graph. What does the same with the same inputs as one that is here stays the one that is here. Answers
     /// where each vertex of the other graph is now.
-    pub(crate) fn append(&mut self, other: Graph) -> impl Fn(VertexId) -> VertexId + use<> {
+    pub(crate) fn append(&mut self, other: &Graph) -> impl Fn(VertexId) -> VertexId + use<> {
         let mut places: Vec<VertexId> = Vec::with_capacity(other.len());
         let place_of = |places: &[VertexId], id: VertexId| places.get(id.index()).copied().unwrap_or(id);
         let mut known: HashMap<Vec<VertexId>, Vec<VertexId>> = HashMap::new();
@@ -137,14 +137,10 @@ impl Graph {
                 let twin = self.vertex(*twin);
                 twin.op == vertex.op && twin.no_cache == vertex.no_cache
             });
-            let place = match twin {
-                Some(twin) => twin,
-                None => {
-                    let place = self.add(vertex.clone(), inputs);
-                    same.push(place);
-                    place
-                }
-            };
+            let place = twin.unwrap_or_else(|| self.add(vertex.clone(), inputs));
+            if twin.is_none() {
+                same.push(place);
+            }
             if vertex.exported {
                 self.mark_exported(place);
             }

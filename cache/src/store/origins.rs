@@ -23,13 +23,12 @@ impl<'a> Origins<'a> {
     }
 
     /// Notes that `repository` (`docker.io/library/debian`) holds these blobs.
-    pub fn add(self, repository: &str, digests: impl IntoIterator<Item = Digest> + Clone) -> Result<(), StoreError> {
+    pub fn add(self, repository: &str, digests: &[Digest]) -> Result<(), StoreError> {
         self.store.database().write(|connection| {
             let mut insert = connection
                 .prepare_cached("INSERT OR IGNORE INTO origins (digest, repository) VALUES (?1, ?2)")?;
             digests
-                .clone()
-                .into_iter()
+                .iter()
                 .try_for_each(|digest| insert.execute(params![digest.as_bytes(), repository]).map(|_| ()))
         })
     }

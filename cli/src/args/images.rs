@@ -6,6 +6,8 @@ use clap::Args;
 use clap::Subcommand;
 
 use super::BuildArgs;
+use super::registry::PullArgs;
+use super::registry::PushArgs;
 
 /// `bld image`: the same commands the way docker groups them.
 #[derive(Debug, Args)]
@@ -32,6 +34,10 @@ pub(crate) enum ImageCommand {
     Ls(ImagesArgs),
     /// Remove images without a name, or with --all every image
     Prune(ImagePruneArgs),
+    /// Bring images from their registries into the local store
+    Pull(PullArgs),
+    /// Bring an image to a registry
+    Push(PushArgs),
     /// Remove images from the local store
     #[command(visible_alias = "remove")]
     Rm(RmiArgs),

@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<(), CommandError
             if !changes.is_empty() {
                 out.push_str(&format!("{title}:\n"));
             }
-            for (field, old, new) in changes.iter() {
+            for (field, old, new) in changes {
                 for (sign, value) in [('-', old), ('+', new)] {
                     if let Some(value) = value {
                         out.push_str(&format!("  {sign} {}: {}\n", sanitize(field), sanitize(&shown(value))));

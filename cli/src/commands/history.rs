@@ -60,7 +60,7 @@ pub(super) fn run(session: &Session, args: &HistoryArgs) -> Result<(), CommandEr
         newest[4] = if args.no_trunc { id.to_string() } else { id.hex().chars().take(12).collect() };
     }
     if args.quiet && !matches!(format, ListFormat::Lines(_)) {
-        return print(&rows.iter().map(|row| format!("{}\n", row[4])).collect::<String>());
+        return print(&rows.iter().flat_map(|row| [row[4].as_str(), "\n"]).collect::<String>());
     }
     let row = |values: [String; 6]| {
         Value::Struct(HEADINGS.iter().zip(values).map(|((field, _), value)| Field::new(field, value)).collect())

@@ -13,6 +13,8 @@ pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), Comma
         ImageCommand::Load(args) => super::load::run(session, args),
         ImageCommand::Ls(args) => super::images::run(session, args),
         ImageCommand::Prune(args) => super::image_prune::run(session, args),
+        ImageCommand::Pull(args) => super::pull::run(session, args),
+        ImageCommand::Push(args) => super::push::run(session, args),
         ImageCommand::Rm(args) => super::rmi::run(session, args),
         ImageCommand::Save(args) => super::save::run(session, args),
         ImageCommand::Tag(args) => super::tag::run(session, args),

@@ -1,7 +1,6 @@
 //! `bld image prune`: takes images off the list, and what only they needed off the disk.
 
 use std::io::BufRead as _;
-use std::io::IsTerminal as _;
 
 use super::Session;
 use super::entries::Filters;
@@ -18,7 +17,7 @@ const FILTERS: [&str; 4] = ["until", "label", "reference", "dangling"];
 pub(super) fn run(session: &Session, args: &ImagePruneArgs) -> Result<(), CommandError> {
     let filters = Filters::parse(&args.filters, &FILTERS)?;
     let store = session.open_existing_store()?;
-    if !args.force && std::io::stdin().is_terminal() && !confirmed(args.all)? {
+    if !args.force && !confirmed(args.all)? {
         return Ok(());
     }
     let before = store.garbage().usage()?.total();
@@ -52,7 +51,7 @@ pub(super) fn run(session: &Session, args: &ImagePruneArgs) -> Result<(), Comman
 
 fn confirmed(all: bool) -> Result<bool, CommandError> {
     let what = if all { "all images" } else { "all images without a name" };
-    write_line(&format!("This will remove {what}. Go on? [y/N]"));
+    write_line(&format!("This will remove {what} (--force does not ask). Go on? [y/N]"));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     read.map_err(|error| CommandError::failed(format!("cannot read standard input: {error}")))?;

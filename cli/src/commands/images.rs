@@ -40,7 +40,7 @@ const WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.
 pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandError> {
     let format = ListFormat::parse(args.format.as_deref(), if args.digests { WITH_DIGESTS } else { STANDARD })?;
     let filters = Filters::parse(&args.filters, &FILTERS)?;
-    let wanted = args.name.as_deref().map(|name| Wanted::parse(name)).transpose()?;
+    let wanted = args.name.as_deref().map(Wanted::parse).transpose()?;
     let store = session.open_existing_store()?;
     let mut found = filters.apply(&store, entries(&store)?)?;
     found.retain(|entry| wanted.as_ref().is_none_or(|wanted| wanted.is(entry)));

@@ -99,6 +99,11 @@ fn document(shown: &Shown) -> Value {
 pub(super) fn container(config: &ContainerConfig) -> Value {
     let set = config.to_map();
     let field = |name: &str, empty: Value| match set.get(name) {
+        // Sets: each member has a structure without fields.
+        Some(serde_json::Value::Object(members)) if matches!(name, "ExposedPorts" | "Volumes") => {
+            let members = members.keys().map(|member| (member.clone(), Value::Struct(Vec::new())));
+            Field::optional(name, Value::Map(members.collect()))
+        }
         Some(value) => Field::optional(name, Value::from_json(value)),
         None => Field::optional(name, empty),
     };

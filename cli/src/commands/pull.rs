@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError
         let puller = registries::puller(&store, args.quiet, &[])?;
         let _lease = store.lease()?;
         for name in &args.images {
-            let reference = crate::reference::parse(name)?;
+            let reference = crate::reference::parse_any(name)?;
             for reference in wanted(&puller, reference, args.all_tags).await? {
                 pull(session, &store, &puller, &reference, &platform, args.quiet).await?;
             }
@@ -67,7 +67,7 @@ async fn pull(
     unpack(session, store, puller, &image).await?;
     // A layer that was unpacked long ago may have lost its blob since; an archive or a push wants it.
     let ensured = puller.ensure(image.manifest.layers.iter()).await;
-    ensured.map_err(|source| image_error(&ImagesError::Pull { name: reference.familiar(), source }))?;
+    ensured.map_err(|error| image_error(&ImagesError::Pull { name: reference.familiar(), source: Box::new(error) }))?;
     if !quiet {
         let news = if before.as_ref() == Some(&root) { "is up to date" } else { "is new here" };
         write_line(&format!("{} {news}: {}", reference.familiar(), root.digest));
@@ -75,16 +75,16 @@ async fn pull(
     print(&format!("{reference}\n"))
 }
 
-/// Brings an image without its layers; answers what its name stands for too.
+/// Brings an image without its layers and its name, which it gets when it is whole; answers what that will stand for too.
 pub(super) async fn documents(
     store: &Store,
     puller: &Puller,
     reference: &Reference,
     platform: &Platform,
 ) -> Result<(Descriptor, LocalImage), CommandError> {
-    let pulled = puller.image(reference, platform).await;
-    let pulled = pulled.map_err(|source| ImagesError::Pull { name: reference.familiar(), source });
-    let root = pulled.map_err(|error| image_error(&error))?;
+    let root = puller.documents(reference, platform).await;
+    let root = root.map_err(|error| ImagesError::Pull { name: reference.familiar(), source: Box::new(error) });
+    let root = root.map_err(|error| image_error(&error))?;
     let image = local::open(store, &root, platform).map_err(|error| image_error(&error))?;
     Ok((root, image))
 }

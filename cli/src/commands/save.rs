@@ -77,7 +77,9 @@ fn chosen(store: &Store, texts: &[String], platform: Option<&Platform>) -> Resul
         let names: Vec<Reference> = name.and_then(|name| name.parse().ok()).into_iter().collect();
         match images.iter_mut().find(|known| known.descriptor.digest == descriptor.digest) {
             Some(known) => {
-                known.names.extend(names.into_iter().filter(|name| !known.names.contains(name)).collect::<Vec<_>>())
+                for name in names.into_iter().filter(|name| !known.names.contains(name)).collect::<Vec<_>>() {
+                    known.names.push(name);
+                }
             }
             None => images.push(SavedImage { names, descriptor }),
         }

@@ -191,15 +191,16 @@ fn taken(value: Value, fields: &[String]) -> Result<Value, TemplateError> {
 
 fn field<'a>(mut value: &'a Value, fields: &[String]) -> Result<&'a Value, TemplateError> {
     for (index, name) in fields.iter().enumerate() {
-        let path = || fields[..index].iter().map(|field| format!(".{field}")).collect::<String>();
+        let path = || fields[..index].iter().flat_map(|field| [".", field]).collect::<String>();
         value = match value {
-            Value::Struct(known) => match known.iter().find(|field| field.name == *name) {
-                Some(field) => &field.value,
-                None => {
+            Value::Struct(known) => {
+                let found = known.iter().find(|field| field.name == *name);
+                let Some(field) = found else {
                     let known = known.iter().map(|field| format!(".{}", field.name)).collect::<Vec<_>>().join(", ");
                     return Err(TemplateError::UnknownField { field: format!("{}.{name}", path()), known });
-                }
-            },
+                };
+                &field.value
+            }
             Value::Map(map) => map.get(name).unwrap_or(&Value::Missing),
             Value::Missing | Value::Nil => {
                 return Err(TemplateError::FieldOfNothing { of: path(), field: name.clone() });

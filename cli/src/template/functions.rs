@@ -30,9 +30,8 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateErr
         ("json", [value]) => Value::Text(
             serde_json::to_string(value).map_err(|error| TemplateError::Json { reason: error.to_string() })?,
         ),
-        ("json", _) => return Err(misuse("one value")),
         ("not", [value]) => Value::Bool(!value.is_true()),
-        ("not", _) => return Err(misuse("one value")),
+        ("json" | "not", _) => return Err(misuse("one value")),
         ("len", [Value::Text(text)]) => Value::from(text.len() as u64),
         ("len", [Value::List(list)]) => Value::from(list.len() as u64),
         ("len", [Value::Map(map)]) => Value::from(map.len() as u64),

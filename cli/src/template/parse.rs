@@ -60,9 +60,10 @@ pub(super) enum OperandKind {
 }
 
 /// What ended a list of nodes.
-enum End {
+enum Ending {
+    /// The text did.
     Text,
-    End,
+    Marked,
     Else,
     ElseIf(Pipeline),
     ElseWith(Pipeline),
@@ -72,9 +73,11 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
     let mut parser = Parser { tokens: tokens.into_iter().peekable(), depth: 0, loops: 0, last: 0 };
     let (nodes, end) = parser.nodes()?;
     match end {
-        End::Text => Ok(nodes),
-        End::End => Err(parser.error("`{{end}}` has nothing to end")),
-        End::Else | End::ElseIf(_) | End::ElseWith(_) => Err(parser.error("`{{else}}` stands without `{{if}}`")),
+        Ending::Text => Ok(nodes),
+        Ending::Marked => Err(parser.error("`{{end}}` has nothing to end")),
+        Ending::Else | Ending::ElseIf(_) | Ending::ElseWith(_) => {
+            Err(parser.error("`{{else}}` stands without `{{if}}`"))
+        }
     }
 }
 
@@ -101,12 +104,12 @@ impl Parser {
         if self.depth > MAX_DEPTH { Err(self.error("it is nested too deeply")) } else { Ok(()) }
     }
 
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), TemplateError> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Ending), TemplateError> {
         self.enter()?;
         let mut nodes = Vec::new();
         let end = loop {
             match self.next() {
-                None => break End::Text,
+                None => break Ending::Text,
                 Some(Kind::Literal(text)) => nodes.push(Node::Text(text)),
                 Some(Kind::Open) => {
                     if let Some(end) = self.action(&mut nodes)? {
@@ -121,7 +124,7 @@ impl Parser {
     }
 
     /// An action after its `{{`; the end of the list of nodes if it is one.
-    fn action(&mut self, nodes: &mut Vec<Node>) -> Result<Option<End>, TemplateError> {
+    fn action(&mut self, nodes: &mut Vec<Node>) -> Result<Option<Ending>, TemplateError> {
         let keyword = match self.tokens.peek().map(|token| &token.kind) {
             Some(Kind::Word(word)) => word.clone(),
             _ => String::new(),
@@ -132,21 +135,21 @@ impl Parser {
         match keyword.as_str() {
             "end" => {
                 self.close()?;
-                return Ok(Some(End::End));
+                return Ok(Some(Ending::Marked));
             }
             "else" => {
                 let end = match self.tokens.peek().map(|token| &token.kind) {
                     Some(Kind::Word(word)) if word == "if" => {
                         self.next();
-                        End::ElseIf(self.closed_pipeline()?)
+                        Ending::ElseIf(self.closed_pipeline()?)
                     }
                     Some(Kind::Word(word)) if word == "with" => {
                         self.next();
-                        End::ElseWith(self.closed_pipeline()?)
+                        Ending::ElseWith(self.closed_pipeline()?)
                     }
                     _ => {
                         self.close()?;
-                        End::Else
+                        Ending::Else
                     }
                 };
                 return Ok(Some(end));
@@ -164,7 +167,7 @@ impl Parser {
                 self.loops += 1;
                 let (body, end) = self.nodes()?;
                 self.loops -= 1;
-                let otherwise = self.rest(end)?;
+                let otherwise = self.rest(&end)?;
                 nodes.push(Node::Range { list, body, otherwise });
             }
             "break" | "continue" => {
@@ -186,9 +189,9 @@ impl Parser {
         let (then, end) = self.nodes()?;
         self.enter()?;
         let otherwise = match end {
-            End::ElseIf(next) => vec![self.conditional(next, true)?],
-            End::ElseWith(next) => vec![self.conditional(next, false)?],
-            end => self.rest(end)?,
+            Ending::ElseIf(next) => vec![self.conditional(next, true)?],
+            Ending::ElseWith(next) => vec![self.conditional(next, false)?],
+            end => self.rest(&end)?,
         };
         self.depth -= 1;
         Ok(if is_if {
@@ -199,15 +202,15 @@ impl Parser {
     }
 
     /// What follows `{{else}}`, up to `{{end}}`.
-    fn rest(&mut self, end: End) -> Result<Vec<Node>, TemplateError> {
+    fn rest(&mut self, end: &Ending) -> Result<Vec<Node>, TemplateError> {
         match end {
-            End::End => Ok(Vec::new()),
-            End::Else => match self.nodes()? {
-                (nodes, End::End) => Ok(nodes),
+            Ending::Marked => Ok(Vec::new()),
+            Ending::Else => match self.nodes()? {
+                (nodes, Ending::Marked) => Ok(nodes),
                 _ => Err(self.error("`{{end}}` is missing")),
             },
-            End::Text => Err(self.error("`{{end}}` is missing")),
-            End::ElseIf(_) | End::ElseWith(_) => Err(self.error("`{{range}}` has a plain `{{else}}` only")),
+            Ending::Text => Err(self.error("`{{end}}` is missing")),
+            Ending::ElseIf(_) | Ending::ElseWith(_) => Err(self.error("`{{range}}` has a plain `{{else}}` only")),
         }
     }
 

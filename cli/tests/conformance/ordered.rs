@@ -70,23 +70,23 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Ordered, E> {
-        other(text)
+        Ok(other(text))
     }
 
     fn visit_bool<E: serde::de::Error>(self, truth: bool) -> Result<Ordered, E> {
-        other(truth)
+        Ok(other(truth))
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Ordered, E> {
-        other(number)
+        Ok(other(number))
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Ordered, E> {
-        other(number)
+        Ok(other(number))
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Ordered, E> {
-        other(number)
+        Ok(other(number))
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Ordered, E> {
@@ -94,6 +94,6 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 }
 
-fn other<T: Into<Value>, E: serde::de::Error>(value: T) -> Result<Ordered, E> {
-    Ok(Ordered::Other(value.into()))
+fn other(value: impl Into<Value>) -> Ordered {
+    Ordered::Other(value.into())
 }

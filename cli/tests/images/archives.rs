@@ -1,5 +1,9 @@
 //! Images into archives and out of them, and archives looked at where they are.
 
+use std::io::BufRead as _;
+use std::io::Write as _;
+use std::net::TcpListener;
+
 use super::Scene;
 use super::bash;
 use super::json;
@@ -16,7 +20,10 @@ fn what_is_saved_docker_and_podman_load() {
         return;
     }
     let scene = Scene::new();
-    scene.build("FROM busybox:1\nRUN echo hi > /hi\nHEALTHCHECK CMD true\nCMD [\"cat\", \"/hi\"]\n", &["-t", "a:1", "-t", "b:2"]);
+    scene.build(
+        "FROM busybox:1\nRUN echo hi > /hi\nHEALTHCHECK CMD true\nCMD [\"cat\", \"/hi\"]\n",
+        &["-t", "a:1", "-t", "b:2"],
+    );
     scene.say(&["save", "a:1", "b:2", "busybox:1", "-o", "saved.tar"]);
     let names = bash(scene.work.path(), "tar xOf saved.tar manifest.json | jq -c 'map(.RepoTags)'").stdout;
     assert_eq!(names, "[[\"a:1\",\"b:2\"],[\"busybox:1\"]]\n");
@@ -78,7 +85,10 @@ fn images_of_every_kind_are_read() {
         files("x:1", &store);
     }
     // An image for one other platform only.
-    scene.build("FROM scratch\nCOPY Dockerfile /\n", &["--platform", "linux/s390x", "-t", "z:1", "-o", "type=oci,dest=z.tar"]);
+    scene.build(
+        "FROM scratch\nCOPY Dockerfile /\n",
+        &["--platform", "linux/s390x", "-t", "z:1", "-o", "type=oci,dest=z.tar"],
+    );
     let store = Store::empty();
     let load = |arguments: &[&str]| {
         crate::support::run(store.bld().args(["load", "-i"]).arg(scene.path("z.tar")).args(arguments))
@@ -98,7 +108,10 @@ fn archives_and_layouts_are_looked_at_where_they_are() {
     scene.say(&["save", "a:1", "-o", "a.tar"]);
     scene.say(&["save", "a:1", "-o", "layout", "--format", "oci-dir"]);
     scene.say(&["save", "busybox:1", "-o", "layout", "--format", "oci-dir"]);
-    bash(scene.work.path(), "gzip -k a.tar && umoci list --layout layout && skopeo inspect oci:layout:docker.io/library/a:1 || skopeo inspect oci:layout:1");
+    bash(
+        scene.work.path(),
+        "gzip -k a.tar && umoci list --layout layout && skopeo inspect oci:layout:docker.io/library/a:1 || skopeo inspect oci:layout:1",
+    );
     // Another store, which is not even made.
     let nowhere = scene.path("nowhere");
     let look = |arguments: &[&str]| {
@@ -126,10 +139,39 @@ fn archives_and_layouts_are_looked_at_where_they_are() {
 fn a_root_file_system_comes_from_a_url() {
     let scene = Scene::new();
     bash(scene.work.path(), "mkdir -p root/etc && echo hi > root/etc/hi && tar czf root.tar.gz -C root .");
-    let server = crate::support::host::files(scene.work.path());
-    let url = format!("{}/root.tar.gz", server.url());
-    scene.say(&["import", "-c", "CMD [\"x\"]", "-c", "HEALTHCHECK CMD true", "-m", "from afar", &url, "far:1"]);
+    let url = serve(std::fs::read(scene.path("root.tar.gz")).unwrap());
+    scene.say(&[
+        "import",
+        "-c",
+        "CMD [\"x\"]",
+        "-c",
+        "HEALTHCHECK CMD true",
+        "-m",
+        "from afar",
+        &format!("{url}/root.tar.gz"),
+        "far:1",
+    ]);
     let said = scene.say(&["inspect", "-f", "{{.Comment}} {{.Config.Cmd}} {{.Config.Healthcheck.Test}}", "far:1"]);
     assert_eq!(said, "from afar [x] [CMD-SHELL true]\n");
-    refused(&scene.run(&["import", &format!("{}/missing", server.url()), "far:2"]), 1, "404");
+    refused(&scene.run(&["import", &format!("{url}/missing"), "far:2"]), 1, "404");
+}
+
+/// A server that has one file, `/root.tar.gz`; answers where it is.
+fn serve(body: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = String::new();
+            let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+            while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
+            let (status, body) =
+                if head.starts_with("GET /root.tar.gz ") { ("200 OK", &body[..]) } else { ("404 Not Found", &b""[..]) };
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").unwrap();
+            stream.write_all(body).unwrap();
+        }
+    });
+    url
 }

@@ -27,12 +27,12 @@ const INSPECTED: [&str; 14] = [
     "{{range $port, $none := .Config.ExposedPorts}}{{$port}} {{end}}",
     r#"{{index .Config.Labels "a.b"}} {{.Config.Labels.x}} {{.Config.Labels.missing}}"#,
     r#"{{if .Config.Healthcheck}}{{join .Config.Healthcheck.Test ","}}{{else}}none{{end}}"#,
-    r#"{{with .Config.User}}user {{.}}{{end}} {{len .RootFS.Layers}}"#,
+    "{{with .Config.User}}user {{.}}{{end}} {{len .RootFS.Layers}}",
     r#"{{index (split .Id ":") 0}} {{upper .Config.User}} {{title "a b"}}"#,
     r#"{{printf "%s|%-6s|%q" .Config.User .Os .Architecture}}"#,
     "{{.Config.Env}} {{.Config.Labels}} {{.Config.Volumes}}",
     "{{- range $i, $layer := .RootFS.Layers -}} {{if $i}},{{end}}{{$layer}} {{- end}}",
-    "{{eq .Os \"linux\"}} {{and .Id (ne .Os \"x\")}} {{not .Config.Shell}}",
+    "{{eq .Os \"linux\"}} {{and .Id (ne .Os \"x\")}} {{not .Author}}",
     "{{json .Config.ExposedPorts}} {{.Created}} {{.Comment}}",
 ];
 
@@ -136,7 +136,10 @@ fn image_prune_takes_what_fits() {
     scene.build("FROM busybox:1\nRUN echo gone > /gone\n", &["-t", "named:1"]);
     scene.build("FROM busybox:1\nRUN echo nameless > /gone\n", &[]);
     let said = scene.say(&["image", "prune", "-f"]);
-    assert!(said.starts_with("Deleted Images:\ndeleted: sha256:") && said.contains("Total reclaimed space: "), "{said}");
+    assert!(
+        said.starts_with("Deleted Images:\ndeleted: sha256:") && said.contains("Total reclaimed space: "),
+        "{said}"
+    );
     assert!(!said.contains("untagged"), "{said}");
     assert_eq!(scene.say(&["image", "prune", "-f", "-a", "--filter", "until=1h"]), "Total reclaimed space: 0B\n");
     let said = scene.say(&["image", "prune", "-af", "--filter", "label!=keep=yes", "--filter", "reference=named"]);

@@ -13,14 +13,14 @@ use crate::support::host;
 
 /// Stopped and removed in the end.
 #[derive(Debug)]
-pub(super) struct Docker {
+pub(crate) struct Docker {
     directory: TempDir,
     daemon: Child,
 }
 
 impl Docker {
     /// Starts one without a network of its own.
-    pub(super) fn start() -> Docker {
+    pub(crate) fn start() -> Docker {
         // Its socket's path must be short.
         let directory = TempDir::with_prefix_in("dockerd-", "/tmp").unwrap();
         let path = |name: &str| directory.path().join(name);
@@ -50,8 +50,13 @@ impl Docker {
 
     /// Runs docker, which must succeed.
     #[track_caller]
-    pub(super) fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         support::run(self.command().args(arguments)).succeeded()
+    }
+
+    /// What `DOCKER_HOST` names it by.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.directory.path().join("sock").display())
     }
 
     fn command(&self) -> Command {

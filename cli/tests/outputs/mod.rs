@@ -20,6 +20,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+pub(crate) use self::docker::Docker;
 pub(crate) use self::podman::Podman;
 use crate::support;
 use crate::support::Run;

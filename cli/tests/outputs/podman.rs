@@ -44,6 +44,13 @@ impl Podman {
         command
     }
 
+    /// A script that is podman with this storage, to stand first in `PATH`.
+    pub(crate) fn wrapper(&self) -> String {
+        let arguments: Vec<_> =
+            self.command().get_args().map(|argument| format!("'{}'", argument.to_string_lossy())).collect();
+        format!("#!/bin/sh\nPATH=\"${{PATH#*:}}\" exec podman {} \"$@\"\n", arguments.join(" "))
+    }
+
     fn path(&self) -> &Path {
         self.directory.path()
     }

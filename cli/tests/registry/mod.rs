@@ -4,6 +4,7 @@ mod host;
 mod lazy;
 mod offline;
 mod platforms;
+mod running;
 
 use std::io::Write as _;
 use std::process::Command;

@@ -35,7 +35,12 @@ fn exit_codes() {
     refused(&site.run(&["busybox:1", "/no/such"]), 127, "error: executable `/no/such` not found");
     refused(&site.run(&["busybox:1", "/etc"]), 126, "error: executable `/etc`: permission denied");
     refused(&site.run(&["busybox:1", "/etc/passwd"]), 126, "error: executable `/etc/passwd`: permission denied");
-    site.build("broken", "RUN printf 'what' > /broken && chmod +x /broken\n");
+    site.build(
+        "broken",
+        "RUN printf what > /broken && printf '#!/bin/bash\\n' > /usr/script && chmod +x /broken /usr/script\n",
+    );
+    let script = site.run(&["-w", "/usr", "broken", "./script"]);
+    refused(&script, 127, "`/usr/script` exists, but its interpreter `/bin/bash` does not");
     refused(&site.run(&["broken", "/broken"]), 126, "cannot execute `/broken`");
     let inner = site.run(&["busybox:1", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"]);
     assert_eq!(inner.code, Some(137), "{}", inner.failure());

@@ -183,7 +183,7 @@ fn images_and_platforms() {
     let id = support::run(site.store.bld().args(["images", "-q"])).succeeded().stdout;
     assert_eq!(site.output(&[id.trim(), "echo", "x"]), "x\n");
     let mut elsewhere = support::bld(&site.directory.path().join("nowhere"));
-    refused(&support::run(elsewhere.args(["run", "busybox:1"])), 125, "there is no store in");
+    refused(&support::run(elsewhere.args(["run", "busybox:1"])), 125, "image `busybox:1` is not in the local store");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn cgroups_do_not_stay() {
     let pid = run.pid();
     run.signal("TERM");
     assert_eq!(run.end().code, Some(143));
-    assert_eq!(cgroups_of(pid), [PathBuf::new(); 0]);
+    assert!(cgroups_of(pid).is_empty(), "{:?}", cgroups_of(pid));
     // When bld is killed the helper takes them away.
     let run = start();
     let pid = run.pid();

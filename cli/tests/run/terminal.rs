@@ -137,6 +137,30 @@ fn job_control_and_end_of_input() {
     site.check_nothing_is_left();
 }
 
+/// With docker and podman this needs a second terminal: the first process of a container is spared by the kernel.
+#[test]
+fn ctrl_c_ends_what_does_not_handle_it() {
+    let site = Site::new();
+    for (typed, code) in [("\x03", 130), ("\x1c", 131)] {
+        let mut screen = Screen::open(&site, &["-it", "busybox:1", "sh", "-c", "echo ready; exec sleep 1000"]);
+        screen.wait_for("ready");
+        assert!(host::eventually(PATIENCE, || screen.is_raw()));
+        // The shell, whose process it is, would have a handler.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        screen.type_in(typed);
+        assert_eq!(screen.end(), code);
+    }
+    // Where it is only a character it stays one.
+    let script = "stty -isig -icanon; echo ready; head -c 1 | xxd -p; exit 5";
+    let mut screen = Screen::open(&site, &["-it", "busybox:1", "sh", "-c", script]);
+    screen.wait_for("ready");
+    assert!(host::eventually(PATIENCE, || screen.is_raw()));
+    screen.type_in("\x03");
+    screen.wait_for("03\r\n");
+    assert_eq!(screen.end(), 5);
+    site.check_nothing_is_left();
+}
+
 /// Whatever ends it, the user's terminal is as it was.
 #[test]
 fn the_terminal_is_given_back() {
@@ -181,8 +205,7 @@ fn a_terminal_without_input() {
     assert!(!screen.is_raw());
     screen.type_in("\x03");
     assert_eq!(screen.end(), 130);
-    let size = site.output(&["-t", "busybox:1", "stty", "size"]);
-    assert_eq!(size, "24 80\r\n");
+    assert_eq!(site.output(&["-t", "busybox:1", "stty", "size"]), "24 80\r\n");
     site.check_nothing_is_left();
 }
 

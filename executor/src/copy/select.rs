@@ -107,7 +107,9 @@ pub fn select(source: CopySource<'_>, selector: &Selector) -> Result<Selection, 
         match outcome {
             Err(CopyError::NotFound { mut missing }) => {
                 let name = name_with_blanks(source.view, &selector.sources, index);
-                missing.iter_mut().for_each(|missing| missing.name_with_blanks.clone_from(&name));
+                for missing in &mut missing {
+                    missing.name_with_blanks.clone_from(&name);
+                }
                 all_missing.extend(missing);
             }
             outcome => outcome?,

@@ -57,17 +57,21 @@ pub fn find(store: &Store, name: &str, platform: &Platform) -> Result<LocalImage
     let reference = name
         .parse::<Reference>()
         .map_err(|error| ImagesError::BadName { name: name.to_owned(), reason: error.reason() })?;
-    let descriptor = match reference.digest() {
+    match named(store, name, &reference)? {
+        Some(descriptor) => open(store, &descriptor, platform),
+        None => Err(ImagesError::NotFound { name: name.to_owned(), similar: similar(store, name)? }),
+    }
+}
+
+/// What `name`, which reads as `reference`, stands for.
+pub(super) fn named(store: &Store, name: &str, reference: &Reference) -> Result<Option<Descriptor>, ImagesError> {
+    Ok(match reference.digest() {
         Some(digest) => store.images().find(&digest.to_string())?,
         None => match store.images().get(&reference.to_string())? {
             None if is_id(name) => store.images().find(name)?,
             found => found,
         },
-    };
-    match descriptor {
-        Some(descriptor) => open(store, &descriptor, platform),
-        None => Err(ImagesError::NotFound { name: name.to_owned(), similar: similar(store, name)? }),
-    }
+    })
 }
 
 /// Whether a name may be an image's ID, or as much of one as lists show.

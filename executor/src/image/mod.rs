@@ -47,7 +47,7 @@ pub enum ImagesError {
         /// As the user wrote it.
         name: String,
         /// Why.
-        source: PullError,
+        source: Box<PullError>,
     },
     /// No registry has the image, and the store has one of a similar name.
     #[error("cannot pull `{name}`")]
@@ -57,7 +57,7 @@ pub enum ImagesError {
         /// A name that is in the store and looks alike.
         similar: String,
         /// Why.
-        source: PullError,
+        source: Box<PullError>,
     },
     /// A name that is no image reference.
     #[error("`{name}` is not an image name: {reason}")]

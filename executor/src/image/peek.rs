@@ -93,7 +93,7 @@ fn archive(path: &Path, choose: Choose<'_>) -> Result<Vec<PeekedImage>, ImagesEr
     };
     let mut files: HashMap<String, Descriptor> = HashMap::new();
     let mut documents: HashMap<Digest, Vec<u8>> = HashMap::new();
-    let mut held = 0;
+    let mut in_memory = 0;
     let file = File::open(path).map_err(io("open"))?;
     let contents = scan(open_tar(file, path)?, |name, size, content| {
         if is_bookkeeping(name) {
@@ -101,13 +101,13 @@ fn archive(path: &Path, choose: Choose<'_>) -> Result<Vec<PeekedImage>, ImagesEr
         }
         let mut head = Vec::with_capacity(16);
         content.take(16).read_to_end(&mut head)?;
-        let is_document = size <= MAX_DOCUMENT && head.starts_with(b"{") && held + size <= MAX_DOCUMENTS;
+        let is_document = size <= MAX_DOCUMENT && head.starts_with(b"{") && in_memory + size <= MAX_DOCUMENTS;
         let media_type = layer_type(&head).to_owned();
         let mut reader = DigestReader::new(head.as_slice().chain(content));
         if is_document {
             let mut bytes = Vec::new();
             reader.read_to_end(&mut bytes)?;
-            held += size;
+            in_memory += size;
             let digest = Digest::of(&bytes);
             documents.insert(digest, bytes);
             files.insert(name.to_owned(), Descriptor { media_type, digest, size });

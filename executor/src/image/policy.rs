@@ -1,12 +1,16 @@
 //! Where an image that is named comes from: the local store, or its registry, and which of them is asked.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use bld_cache::Store;
+use bld_oci::image::Descriptor;
 use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
+use tokio::sync::OnceCell;
 
 use super::ImagesError;
 use super::local;
@@ -34,19 +38,21 @@ pub struct KnownImages {
     store: Store,
     puller: Option<Puller>,
     policy: PullPolicy,
-    /// Names that were asked for already: in one build, a name stands for one image.
-    asked: Mutex<HashSet<String>>,
+    /// What names were found to stand for: in one build, a name stands for one image, wherever its tag moves meanwhile.
+    pins: Mutex<HashMap<String, Pin>>,
 }
+
+type Pin = Arc<OnceCell<Descriptor>>;
 
 impl KnownImages {
     /// The images of `store` alone.
     pub fn local(store: Store) -> KnownImages {
-        KnownImages { store, puller: None, policy: PullPolicy::Never, asked: Mutex::default() }
+        KnownImages { store, puller: None, policy: PullPolicy::Never, pins: Mutex::default() }
     }
 
     /// The images of `store`, and those that `puller` can bring.
     pub fn new(store: Store, puller: Option<Puller>, policy: PullPolicy) -> KnownImages {
-        KnownImages { store, puller, policy, asked: Mutex::default() }
+        KnownImages { store, puller, policy, pins: Mutex::default() }
     }
 
     /// The store.
@@ -56,51 +62,45 @@ impl KnownImages {
 
     /// The image called `name`; only its documents are sure to be in the store afterwards.
     pub async fn find(&self, name: &str, platform: &Platform) -> Result<LocalImage, ImagesError> {
-        let Some(puller) = self.puller.as_ref().filter(|_| self.policy != PullPolicy::Never && !self.is_id(name)) else {
-            return local::find(&self.store, name, platform);
-        };
         let reference = name
             .parse::<Reference>()
             .map_err(|error| ImagesError::BadName { name: name.to_owned(), reason: error.reason() })?;
-        let here = self.here(puller, name, platform).await;
-        let was_asked = !self.asked().insert(format!("{reference} {platform}"));
-        let pulled = |error: PullError| ImagesError::Pull { name: name.to_owned(), source: error };
+        let pin = Arc::clone(self.pins().entry(name.to_owned()).or_default());
+        let root = pin.get_or_try_init(|| self.root(name, &reference, platform)).await?;
+        match (local::open(&self.store, root, platform), self.puller_for(name)) {
+            // Pulled for another platform.
+            (Err(ImagesError::Store(error)), Some(puller)) if error.is_miss() => {
+                let completed = puller.complete(root, platform).await;
+                completed.map_err(|source| ImagesError::Pull { name: name.to_owned(), source })?;
+                local::open(&self.store, root, platform)
+            }
+            (found, _) => found,
+        }
+    }
+
+    /// What a name stands for from now on.
+    async fn root(&self, name: &str, reference: &Reference, platform: &Platform) -> Result<Descriptor, ImagesError> {
+        let here = local::named(&self.store, name, reference)?;
+        let Some(puller) = self.puller_for(name) else {
+            let missing = || Ok(ImagesError::NotFound { name: name.to_owned(), similar: local::similar(&self.store, name)? });
+            return here.map_or_else(|| missing().and_then(Err), Ok);
+        };
         match here {
             // A digest stands for the same image for ever.
-            Ok(Some(image)) if was_asked || reference.digest().is_some() || self.policy == PullPolicy::Missing => {
-                Ok(image)
-            }
-            Ok(Some(image)) if self.policy == PullPolicy::Newer => match self.is_current(puller, &reference).await {
-                Ok(true) => Ok(image),
-                Ok(false) => self.pull(puller, name, &reference, platform).await,
-                Err(error) if error.is_unreachable() => Ok(image),
-                Err(error) => Err(pulled(error)),
+            Some(root) if reference.digest().is_some() || self.policy == PullPolicy::Missing => Ok(root),
+            Some(root) if self.policy == PullPolicy::Newer => match puller.resolve(reference).await {
+                Ok(there) if there.digest == root.digest => Ok(root),
+                Ok(_) => self.pull(puller, name, reference, platform).await,
+                Err(error) if error.is_unreachable() => Ok(root),
+                Err(source) => Err(ImagesError::Pull { name: name.to_owned(), source }),
             },
-            Ok(_) => self.pull(puller, name, &reference, platform).await,
-            Err(error) => Err(error),
+            _ => self.pull(puller, name, reference, platform).await,
         }
     }
 
-    /// The image as far as it is in the store, with what its registry has to add for this platform.
-    async fn here(&self, puller: &Puller, name: &str, platform: &Platform) -> Result<Option<LocalImage>, ImagesError> {
-        match local::find(&self.store, name, platform) {
-            Ok(image) => Ok(Some(image)),
-            Err(ImagesError::NotFound { .. }) => Ok(None),
-            // Listed, and pulled for another platform.
-            Err(ImagesError::Store(error)) if error.is_miss() => {
-                let (root, _) = local::locate(&self.store, name)?;
-                let completed = puller.complete(&root, platform).await;
-                completed.map_err(|source| ImagesError::Pull { name: name.to_owned(), source })?;
-                local::open(&self.store, &root, platform).map(Some)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn is_current(&self, puller: &Puller, reference: &Reference) -> Result<bool, PullError> {
-        let there = puller.resolve(reference).await?;
-        let here = self.store.images().get(&reference.to_string())?;
-        Ok(here.is_some_and(|here| here.digest == there.digest))
+    /// Who may be asked for it.
+    fn puller_for(&self, name: &str) -> Option<&Puller> {
+        self.puller.as_ref().filter(|_| self.policy != PullPolicy::Never && !self.is_id(name))
     }
 
     async fn pull(
@@ -109,10 +109,11 @@ impl KnownImages {
         name: &str,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<LocalImage, ImagesError> {
+    ) -> Result<Descriptor, ImagesError> {
         match puller.image(reference, platform).await {
-            Ok(root) => local::open(&self.store, &root, platform),
-            Err(source) => {
+            Ok(root) => Ok(root),
+            Err(error) => {
+                let source = Box::new(error);
                 let similar = if source.is_not_found() { local::similar(&self.store, name)? } else { None };
                 Err(match similar {
                     Some(similar) => ImagesError::PullMissing { name: name.to_owned(), similar, source },
@@ -127,8 +128,8 @@ impl KnownImages {
         local::is_id(name) && self.store.images().find(name).is_ok_and(|found| found.is_some())
     }
 
-    /// A panic elsewhere leaves the set consistent.
-    fn asked(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic elsewhere leaves the map consistent.
+    fn pins(&self) -> MutexGuard<'_, HashMap<String, Pin>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

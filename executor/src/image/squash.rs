@@ -89,11 +89,11 @@ pub(super) fn recompress(
     })
 }
 
-/// What `make` makes, or made the last time.
+/// What `work` makes, or made the last time.
 fn derived(
     store: &Store,
     key: &str,
-    make: impl FnOnce() -> Result<ImageLayer, ExecuteError>,
+    work: impl FnOnce() -> Result<ImageLayer, ExecuteError>,
 ) -> Result<ImageLayer, ExecuteError> {
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Noted {
@@ -106,7 +106,7 @@ fn derived(
     {
         return Ok(ImageLayer { diff_id: DiffId(diff_id), blob });
     }
-    let made = make()?;
+    let made = work()?;
     let value = serde_json::json!({ "diff_id": made.diff_id.0, "blob": made.blob });
     store.memo().put(MEMO, key.as_bytes(), value.to_string().as_bytes())?;
     Ok(made)

@@ -1,5 +1,7 @@
 //! What can go wrong while an image is pulled.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bld_cache::StoreError;
@@ -12,7 +14,7 @@ use bld_registry::RegistryError;
 pub enum PullError {
     /// A registry failed, or does not have it.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(Box<RegistryError>),
     /// Nobody knows whom to ask.
     #[error("blob {digest} is not in the store, and no registry is known to have it")]
     NoOrigin {
@@ -25,7 +27,17 @@ pub enum PullError {
         /// The document.
         digest: Digest,
         /// What is wrong with it.
-        source: ImageError,
+        source: Box<ImageError>,
+    },
+    /// The disk does not take it.
+    #[error("cannot write blob {digest} into the store {root}")]
+    Write {
+        /// The blob.
+        digest: Digest,
+        /// The store.
+        root: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// bld is ending.
     #[error("the download was stopped")]
@@ -36,6 +48,12 @@ pub enum PullError {
     /// A download that others wait for failed.
     #[error(transparent)]
     Shared(#[from] Arc<PullError>),
+}
+
+impl From<RegistryError> for PullError {
+    fn from(error: RegistryError) -> PullError {
+        PullError::Registry(Box::new(error))
+    }
 }
 
 impl PullError {
@@ -62,6 +80,9 @@ impl PullError {
         match self {
             PullError::Registry(error) => error.hint(),
             PullError::Shared(error) => error.hint(),
+            PullError::Write { root, source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some(format!("`bld prune` frees space on the disk of {}", root.display()))
+            }
             PullError::NoOrigin { .. } => Some("`bld pull` the image again".to_owned()),
             _ => None,
         }

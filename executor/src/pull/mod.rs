@@ -8,6 +8,7 @@ mod error;
 mod growing;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 use std::io::Read;
 use std::io::Write as _;
@@ -15,11 +16,14 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bld_cache::Store;
 use bld_cache::key::Domain;
 use bld_cache::key::KeyHasher;
-use bld_cache::store::Ingest;
+use bld_cache::store::Claim;
 use bld_oci::Digest;
 use bld_oci::image::Descriptor;
 use bld_oci::image::Document;
@@ -31,8 +35,11 @@ use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
 use bld_registry::BlobSink;
 use bld_registry::Registry;
+use bld_registry::RegistryError;
 use bld_registry::Repository;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 
 pub use self::error::PullError;
 use self::growing::GrowingReader;
@@ -41,6 +48,12 @@ use crate::image::MAX_DOCUMENT;
 
 /// An index may list an index; nobody nests deeper.
 const MAX_DEPTH: usize = 3;
+/// An image may have very many layers.
+const PLACES: usize = 16;
+/// How many pieces of a download may wait for the disk.
+const PIECES: usize = 4;
+/// How often one looks whether another process has done with a blob.
+const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Is told of downloads.
 pub type Observer = dyn Fn(&Download<'_>) + Send + Sync;
@@ -69,6 +82,18 @@ struct Shared {
     runtime: Handle,
     observer: Box<Observer>,
     running: Mutex<HashMap<Digest, Arc<Progress>>>,
+    /// Downloads that may be under way. How many connections a registry is asked for, the client limits.
+    places: Semaphore,
+    stopped: Arc<AtomicBool>,
+}
+
+/// Lives in a task, and so ends with the runtime.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A blob that is being downloaded, or has just been.
@@ -86,7 +111,19 @@ impl std::fmt::Debug for Puller {
 impl Puller {
     /// A puller into `store`. Downloads run on `runtime`; `observer` is told of them.
     pub fn new(store: Store, registry: Registry, runtime: Handle, observer: Box<Observer>) -> Puller {
-        Puller { shared: Arc::new(Shared { store, registry, runtime, observer, running: Mutex::default() }) }
+        let stopped = Arc::new(AtomicBool::new(false));
+        let guard = StopOnDrop(Arc::clone(&stopped));
+        runtime.spawn(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        let (running, places) = (Mutex::default(), Semaphore::new(PLACES));
+        Puller { shared: Arc::new(Shared { store, registry, runtime, observer, running, places, stopped }) }
+    }
+
+    /// Whether the runtime has ended: nothing that is waited for will come.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::Relaxed)
     }
 
     /// Where it brings things.
@@ -106,6 +143,13 @@ impl Puller {
 
     /// Brings the documents of an image and lists it under its name: a manifest, or the index that its registry has.
     pub async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, PullError> {
+        let root = self.documents(reference, platform).await?;
+        self.shared.store.images().set(&reference.to_string(), &root)?;
+        Ok(root)
+    }
+
+    /// Brings the documents of an image: a manifest, or the index that its registry has.
+    pub async fn documents(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, PullError> {
         let store = &self.shared.store;
         let repository = Repository::of(reference);
         let resolved = self.shared.registry.image(reference, platform).await?;
@@ -116,15 +160,11 @@ impl Puller {
         self.keep(&resolved.manifest.config, &config)?;
         self.note_origin(&repository, &resolved.fetched.descriptor, &resolved.manifest)?;
         for index in &resolved.indexes {
-            let children = match &index.document {
-                Document::Index(index) => index.manifests.iter().map(|entry| entry.descriptor.digest).collect(),
-                Document::Manifest(_) => Vec::new(),
-            };
-            store.origins().add(&repository.to_string(), children)?;
+            let Document::Index(index) = &index.document else { continue };
+            let children: Vec<Digest> = index.manifests.iter().map(|entry| entry.descriptor.digest).collect();
+            store.origins().add(&repository.to_string(), &children)?;
         }
-        let root = resolved.indexes.first().unwrap_or(&resolved.fetched).descriptor.clone();
-        store.images().set(&reference.to_string(), &root)?;
-        Ok(root)
+        Ok(resolved.indexes.first().unwrap_or(&resolved.fetched).descriptor.clone())
     }
 
     /// Brings the documents for one more platform of an image that is listed.
@@ -132,12 +172,12 @@ impl Puller {
         let mut descriptor = root.clone();
         for _ in 0..MAX_DEPTH {
             let (bytes, repository) = self.document(&descriptor).await?;
-            let broken = |source| PullError::Broken { digest: descriptor.digest, source };
+            let broken = |source| PullError::Broken { digest: descriptor.digest, source: Box::new(source) };
             match read_document(&bytes, Some(&descriptor.media_type)).map_err(broken)? {
                 Document::Index(index) => {
                     let entry = select_platform(&index, platform).map_err(broken)?;
                     if let Some(repository) = &repository {
-                        self.shared.store.origins().add(&repository.to_string(), [entry.descriptor.digest])?;
+                        self.shared.store.origins().add(&repository.to_string(), &[entry.descriptor.digest])?;
                     }
                     descriptor = entry.descriptor.clone();
                 }
@@ -146,7 +186,7 @@ impl Puller {
                         self.note_origin(repository, &descriptor, &manifest)?;
                     }
                     let (config, _) = self.document(&manifest.config).await?;
-                    let broken = |source| PullError::Broken { digest: manifest.config.digest, source };
+                    let broken = |source| PullError::Broken { digest: manifest.config.digest, source: Box::new(source) };
                     ImageConfig::parse(&config).map_err(broken)?;
                     return Ok(());
                 }
@@ -183,8 +223,9 @@ impl Puller {
     }
 
     pub(crate) fn note_origin(&self, repository: &Repository, image: &Descriptor, manifest: &Manifest) -> Result<(), PullError> {
-        let blobs = manifest.layers.iter().chain([image, &manifest.config]).map(|blob| blob.digest);
-        Ok(self.shared.store.origins().add(&repository.to_string(), blobs.collect::<Vec<_>>())?)
+        let blobs = manifest.layers.iter().chain([image, &manifest.config]);
+        let digests: Vec<Digest> = blobs.map(|blob| blob.digest).collect();
+        Ok(self.shared.store.origins().add(&repository.to_string(), &digests)?)
     }
 
     /// The repositories known to hold a blob.
@@ -232,9 +273,9 @@ impl Puller {
         running.insert(blob.digest, Arc::clone(&progress));
         drop(running);
         let (this, blob, guard) = (self.clone(), blob.clone(), EndOnDrop(Arc::clone(&progress)));
-        // On a thread where it may block: it writes, and waits for other processes.
-        self.shared.runtime.spawn_blocking(move || {
-            let outcome = this.download(&blob, &origins, &guard.0);
+        // A task, not a thread: when bld is told to stop, tasks are dropped wherever they wait.
+        self.shared.runtime.spawn(async move {
+            let outcome = this.download(&blob, &origins, &guard.0).await;
             // Whoever comes later begins anew if it failed, and finds it in the store if not.
             this.running().remove(&blob.digest);
             guard.0.end(outcome.map_err(Arc::new));
@@ -242,26 +283,38 @@ impl Puller {
         Ok(Pull { progress })
     }
 
-    fn download(&self, blob: &Descriptor, origins: &[Repository], progress: &Arc<Progress>) -> Result<(), PullError> {
-        let store = &self.shared.store;
-        let (key, _) =
-            KeyHasher::new(Domain("bld.download.v1")).bytes("digest", blob.digest.as_bytes()).finish();
-        let _claim = store.claim(key)?;
-        if store.blobs().contains(&blob.digest)? == Some(blob.size) {
-            let (file, size) = store.blobs().open_raw(&blob.digest)?;
-            progress.begin(file);
-            progress.advance(size);
+    async fn download(
+        &self,
+        blob: &Descriptor,
+        origins: &[Repository],
+        progress: &Arc<Progress>,
+    ) -> Result<(), PullError> {
+        // Nobody closes the semaphore.
+        let _place = self.shared.places.acquire().await.map_err(|_| PullError::Stopped)?;
+        let _claim = self.claim(blob).await?;
+        if self.found(blob, progress).await? {
             return Ok(());
         }
         let mut failure = PullError::NoOrigin { digest: blob.digest };
         for repository in origins {
             (self.shared.observer)(&Download { blob, repository, is_done: false });
-            let mut sink = Sink::new(store, progress)?;
-            let fetched =
-                self.shared.runtime.block_on(self.shared.registry.blob(repository, blob, &mut sink, &|_| {}));
+            let (pieces, incoming) = mpsc::channel(PIECES);
+            let (store, announced, readers) = (self.shared.store.clone(), blob.clone(), Arc::clone(progress));
+            let writing =
+                self.shared.runtime.spawn_blocking(move || write(&store, &announced, &readers, incoming));
+            let mut sink = Sink { pieces };
+            let mut fetched = self.shared.registry.blob(repository, blob, &mut sink, &|_| {}).await;
+            if fetched.is_ok() {
+                fetched = sink.send(Piece::End).await.map_err(|source| RegistryError::Sink {
+                    doing: format!("pull blob {} of {repository}", blob.digest),
+                    source,
+                });
+            }
+            drop(sink);
+            // If the disk is the reason, the client only knows that nobody takes its bytes.
+            writing.await.map_err(|_| PullError::Stopped)??;
             match fetched {
                 Ok(()) => {
-                    sink.ingest.commit_verified(blob)?;
                     (self.shared.observer)(&Download { blob, repository, is_done: true });
                     return Ok(());
                 }
@@ -273,6 +326,33 @@ impl Puller {
             }
         }
         Err(failure)
+    }
+
+    /// Waits until no other process downloads the blob. Asks again and again, because a thread that waits for a lock cannot be stopped.
+    async fn claim(&self, blob: &Descriptor) -> Result<Claim, PullError> {
+        let (key, _) = KeyHasher::new(Domain("bld.download.v1")).bytes("digest", blob.digest.as_bytes()).finish();
+        loop {
+            if let Some(claim) = self.shared.store.try_claim(key)? {
+                return Ok(claim);
+            }
+            tokio::time::sleep(CLAIM_PAUSE).await;
+        }
+    }
+
+    /// Whether somebody else brought the blob in the meantime; readers then get it from the store.
+    async fn found(&self, blob: &Descriptor, progress: &Arc<Progress>) -> Result<bool, PullError> {
+        let (store, blob, progress) = (self.shared.store.clone(), blob.clone(), Arc::clone(progress));
+        // It may have to be read through.
+        let looking = self.shared.runtime.spawn_blocking(move || {
+            if store.blobs().contains(&blob.digest)? != Some(blob.size) {
+                return Ok(false);
+            }
+            let (file, size) = store.blobs().open_raw(&blob.digest)?;
+            progress.begin(file);
+            progress.advance(size);
+            Ok(true)
+        });
+        looking.await.map_err(|_| PullError::Stopped)?
     }
 
     /// A panic elsewhere leaves the map consistent.
@@ -302,18 +382,22 @@ impl Pull {
 pub fn absent_layers(store: &Store, root: &Descriptor) -> Result<Vec<Descriptor>, PullError> {
     let mut absent = Vec::new();
     let mut open = vec![root.clone()];
+    // Documents cannot go round in circles, but one may be listed a thousand times, by one that is listed a thousand times.
+    let mut seen = HashSet::new();
     while let Some(descriptor) = open.pop() {
+        if !seen.insert(descriptor.digest) {
+            continue;
+        }
         if store.blobs().contains(&descriptor.digest)?.is_none() {
             continue;
         }
         let bytes = store.blobs().read(&descriptor.digest, MAX_DOCUMENT)?;
-        let broken = |source| PullError::Broken { digest: descriptor.digest, source };
+        let broken = |source| PullError::Broken { digest: descriptor.digest, source: Box::new(source) };
         match read_document(&bytes, Some(&descriptor.media_type)).map_err(broken)? {
-            // A document lists digests: none can list itself.
             Document::Index(index) => open.extend(index.manifests.into_iter().map(|entry| entry.descriptor)),
             Document::Manifest(manifest) => {
                 for layer in manifest.layers {
-                    if store.blobs().contains(&layer.digest)?.is_none() {
+                    if seen.insert(layer.digest) && store.blobs().contains(&layer.digest)?.is_none() {
                         absent.push(layer);
                     }
                 }
@@ -323,7 +407,7 @@ pub fn absent_layers(store: &Store, root: &Descriptor) -> Result<Vec<Descriptor>
     Ok(absent)
 }
 
-/// A thread that ends for whatever reason leaves nobody waiting.
+/// A download that ends for whatever reason leaves nobody waiting.
 struct EndOnDrop(Arc<Progress>);
 
 impl Drop for EndOnDrop {
@@ -332,31 +416,61 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Where a download goes: a file of the store, and who reads along.
-struct Sink<'a> {
-    store: &'a Store,
-    ingest: Ingest,
-    progress: &'a Arc<Progress>,
+/// What the task that receives says to the thread that writes.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// All so far was wrong.
+    Restart,
+    /// That was all, and it is right.
+    End,
 }
 
-impl<'a> Sink<'a> {
-    fn new(store: &'a Store, progress: &'a Arc<Progress>) -> Result<Sink<'a>, PullError> {
-        let ingest = store.blobs().ingest()?;
-        progress.begin(ingest.reader()?);
-        Ok(Sink { store, ingest, progress })
+struct Sink {
+    pieces: mpsc::Sender<Piece>,
+}
+
+impl Sink {
+    async fn send(&self, piece: Piece) -> io::Result<()> {
+        self.pieces.send(piece).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-impl BlobSink for Sink<'_> {
+impl BlobSink for Sink {
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.ingest.write_all(bytes)?;
-        self.progress.advance(self.ingest.size());
-        Ok(())
+        self.send(Piece::Bytes(bytes.to_vec())).await
     }
 
     async fn restart(&mut self) -> io::Result<()> {
-        self.progress.restart();
-        self.ingest = self.store.blobs().ingest().map_err(io::Error::other)?;
-        Ok(())
+        self.send(Piece::Restart).await
     }
+}
+
+/// Writes a download into the store, and tells those who read along. If the last word never comes, nothing of it stays.
+fn write(
+    store: &Store,
+    blob: &Descriptor,
+    progress: &Progress,
+    mut incoming: mpsc::Receiver<Piece>,
+) -> Result<(), PullError> {
+    let mut ingest = store.blobs().ingest()?;
+    progress.begin(ingest.reader()?);
+    while let Some(piece) = incoming.blocking_recv() {
+        match piece {
+            Piece::Bytes(bytes) => {
+                let written = ingest.write_all(&bytes);
+                let root = || store.root().to_owned();
+                written.map_err(|source| PullError::Write { digest: blob.digest, root: root(), source })?;
+                progress.advance(ingest.size());
+            }
+            Piece::Restart => {
+                progress.restart();
+                ingest = store.blobs().ingest()?;
+            }
+            Piece::End => {
+                ingest.commit_verified(blob)?;
+                break;
+            }
+        }
+    }
+    Ok(())
 }

@@ -19,10 +19,12 @@ use std::net::SocketAddrV4;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bld_cache::Store;
 use bld_cache::StoreError;
 use bld_cache::store::ActiveLayer;
+use bld_oci::ImagePath;
 use bld_oci::image::ImageError;
 
 use self::cgroup::CgroupError;
@@ -53,8 +55,11 @@ use crate::sandbox::Streams;
 use crate::sandbox::Upper;
 use crate::sandbox::network::NetworkSlot;
 use crate::sandbox::network::Publisher;
+use crate::view::merged::MergedTree;
 use crate::worker::Layers;
 use crate::worker::layer_mode;
+use crate::worker::not_found::Sought;
+use crate::worker::not_found::explain_program;
 
 /// Where programs are looked for when the image does not say.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -235,6 +240,7 @@ impl From<SandboxError> for RunError {
 #[derive(Debug)]
 pub struct Container {
     spec: Spec,
+    files: Arc<MergedTree>,
     network: Option<NetworkSlot>,
     publisher: Option<Publisher>,
     to_publish: Vec<Publish>,
@@ -295,7 +301,7 @@ impl Container {
             },
             args,
             env: environment(request, &config.env, &user.home),
-            cwd: working_directory(request, &config.working_dir)?,
+            cwd: working_directory(request, &config.working_dir),
             uid: user.uid,
             gid: user.gid,
             groups: user.groups,
@@ -318,7 +324,7 @@ impl Container {
             cgroups: cgroups.directories().to_vec(),
             identity,
         };
-        Ok(Container { spec, network, publisher, to_publish, cgroups, _layer: layer, notes })
+        Ok(Container { spec, files: view, network, publisher, to_publish, cgroups, _layer: layer, notes })
     }
 
     /// Publishes the ports. Connections wait for the process, as they would for one that is slow to listen.
@@ -329,7 +335,13 @@ impl Container {
 
     /// Starts the process.
     pub fn start(&self, helper: &Helper, streams: Streams) -> Result<Running, RunError> {
-        Ok(helper.spawn_with(&self.spec, streams)?)
+        let started = helper.spawn_with(&self.spec, streams);
+        started.map_err(|error| {
+            let cwd = ImagePath::new(self.spec.cwd.to_string_lossy().as_ref());
+            let path = self.spec.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
+            let sought = Sought { cwd: &cwd, path: path.unwrap_or_default(), script: None };
+            explain_program(error.into(), &sought, self.files.as_ref()).into()
+        })
     }
 
     /// Whether the process was killed because it wanted more memory than it may have.
@@ -384,14 +396,11 @@ fn environment(request: &RunRequest, image: &[String], home: &[u8]) -> Vec<Strin
     out
 }
 
-fn working_directory(request: &RunRequest, image: &str) -> Result<PathBuf, RunError> {
+fn working_directory(request: &RunRequest, image: &str) -> PathBuf {
     let directory = request.working_directory.as_deref().unwrap_or(image);
     let directory = if directory.is_empty() { "/" } else { directory };
-    if directory.starts_with('/') {
-        return Ok(normalized(directory));
-    }
-    // What an image says is never taken seriously enough to fail: from the root, then.
-    Ok(normalized(&format!("/{directory}")))
+    // A relative one of an image counts from the root.
+    normalized(directory)
 }
 
 /// An absolute path without `.` and `..`.

@@ -274,10 +274,15 @@ impl Running {
 
     /// What the command would do with a signal now; `None` when it has ended.
     pub fn disposition(&self, signal: Signal) -> Option<Disposition> {
-        let read = |path: String| std::fs::read_to_string(path).ok();
-        let about = read(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd()))?;
-        let pid = about.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim();
-        Some(disposition_in(&read(format!("/proc/{pid}/status"))?, signal))
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
+        Some(disposition_in(&status, signal))
+    }
+
+    /// The command's process as this one sees it; `None` when it has ended.
+    pub fn pid(&self) -> Option<i32> {
+        let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd())).ok()?;
+        let pid = about.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+        (pid > 0).then_some(pid)
     }
 
     /// Mount points that had to be made in the root because the image hides the prepared ones (a whiteout, an opaque

@@ -86,12 +86,11 @@ pub(super) fn assemble(spec: &Spec, made: &mut Vec<PathBuf>) -> Result<Assembled
     for index in order {
         if let (Some(mount), Some((fd, kind))) = (spec.mounts.get(index), ready.get(index)) {
             let target = Root::new(&root).ensure(&mount.target, *kind, made)?;
-            match fd {
-                Some(fd) => attach(fd, target.as_fd(), &mount.target)?,
-                None => {
-                    let own = clone_tree(target.as_fd(), "", NO_DEVICES).context("bind", &mount.target)?;
-                    attach(&own, target.as_fd(), &mount.target)?;
-                }
+            if let Some(fd) = fd {
+                attach(fd, target.as_fd(), &mount.target)?;
+            } else {
+                let own = clone_tree(target.as_fd(), "", NO_DEVICES).context("bind", &mount.target)?;
+                attach(&own, target.as_fd(), &mount.target)?;
             }
         }
     }

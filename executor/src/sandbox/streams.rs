@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::Signal;
 use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
+use rustix::termios::{LocalModes, SpecialCodeIndex, Winsize};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Context as _, SandboxError, StepError};
@@ -103,6 +104,25 @@ impl Console {
 /// Changes the size of the terminal that `master` belongs to; whoever uses it is told.
 pub fn resize(master: impl AsFd, size: TerminalSize) -> std::io::Result<()> {
     Ok(rustix::termios::tcsetwinsize(master, window(size))?)
+}
+
+/// What a byte that is typed into the terminal of `master` would be for `pid`: the signal, if it is one and `pid` alone is who would
+/// get it, or is the leader of those who would.
+pub fn typed_signal(master: impl AsFd, byte: u8, pid: i32) -> Option<Signal> {
+    let settings = rustix::termios::tcgetattr(master.as_fd()).ok()?;
+    if !settings.local_modes.contains(LocalModes::ISIG) {
+        return None;
+    }
+    let codes = &settings.special_codes;
+    let signal = if byte == codes[SpecialCodeIndex::VINTR] {
+        Signal::INT
+    } else if byte == codes[SpecialCodeIndex::VQUIT] {
+        Signal::QUIT
+    } else {
+        return None;
+    };
+    let foreground = rustix::termios::tcgetpgrp(master).ok()?;
+    (foreground.as_raw_nonzero().get() == pid).then_some(signal)
 }
 
 /// [`Streams`] without their descriptors.

@@ -26,8 +26,11 @@ use crate::layers;
 /// Blobs being made, or made, in this build.
 #[derive(Debug, Default)]
 pub(super) struct BlobJobs {
-    jobs: Mutex<HashMap<(LayerId, String, Option<Timestamp>), Job>>,
+    jobs: Mutex<HashMap<JobKey, Job>>,
 }
+
+/// Layer, compression, and where times of files end.
+type JobKey = (LayerId, String, Option<Timestamp>);
 
 type Job = Arc<OnceCell<Result<LayerBlob, Arc<ExecuteError>>>>;
 

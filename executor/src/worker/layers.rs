@@ -1,6 +1,8 @@
 //! Layers as directories, trees and views. A layer of a base image is a blob until somebody needs its files.
 
 use std::collections::HashMap;
+use std::io;
+use std::io::BufReader;
 use std::io::Read;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
@@ -17,6 +20,7 @@ use bld_cache::key::KeyHasher;
 use bld_cache::record::LayerId;
 use bld_cache::record::State;
 use bld_cache::store::ActiveLayer;
+use bld_cache::store::Claim;
 use bld_cache::store::LayerFacets;
 use bld_cache::tree::Tree;
 use bld_oci::DiffId;
@@ -44,6 +48,12 @@ const UNPACKED_ON: &str = "unpacked-on";
 /// is less.
 const RESERVE: u64 = 128 << 20;
 const RESERVE_PART: u64 = 32;
+
+const READ_AHEAD: usize = 64 << 10;
+
+/// Between two looks at a claim that somebody else has.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The layers of a store as files. Remembers what it found: a chain of a hundred steps looks at every layer a hundred times.
 #[derive(Debug)]
@@ -149,10 +159,26 @@ impl Layers {
         })
     }
 
+    /// Waits until no other thread or process works on `key`, or bld is told to stop.
+    fn claim(&self, key: CacheKey) -> Result<Claim, ExecuteError> {
+        let Some(puller) = &self.puller else { return Ok(self.store.claim(key)?) };
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            if let Some(claim) = self.store.try_claim(key)? {
+                return Ok(claim);
+            }
+            if puller.is_stopped() {
+                return Err(PullError::Stopped.into());
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     /// Gives a layer its directory if its blob alone says all about it.
     fn unpack_alone(&self, layer: LayerId, facets: &LayerFacets) -> Result<(), ExecuteError> {
         let (key, _) = KeyHasher::new(Domain("bld.unpack-alone.v1")).bytes("layer", layer.as_bytes()).finish();
-        let _claim = self.store.claim(key)?;
+        let _claim = self.claim(key)?;
         if self.store.layers().facets(layer)?.is_some_and(|facets| facets.directory.is_some()) {
             return Ok(());
         }
@@ -176,7 +202,7 @@ impl Layers {
         if let Some(found) = self.known(layer, key)? {
             return Ok(found);
         }
-        let _claim = self.store.claim(key)?;
+        let _claim = self.claim(key)?;
         if let Some(found) = self.known(layer, key)? {
             return Ok(found);
         }
@@ -302,8 +328,10 @@ impl Layers {
             Some(reader) => reader,
             None => Box::new(self.store.blobs().open(&blob.digest)?),
         };
+        let bytes = Stoppable { bytes, puller: self.puller.as_ref() };
         let decoder = Decoder::new(bytes).map_err(|error| failed(Box::new(error)))?;
-        let mut reader = LayerReader::new(DigestReader::new(decoder));
+        // Headers are read one by one, which neither a decoder nor a hasher does well.
+        let mut reader = LayerReader::new(BufReader::with_capacity(READ_AHEAD, DigestReader::new(decoder)));
         let options = UnpackOptions {
             mode: self.mode,
             lower: lower.map(|lower| lower as &dyn crate::view::TreeView),
@@ -314,12 +342,27 @@ impl Layers {
             unpacked => unpacked.map_err(|error| failed(Box::new(error)))?,
         };
         // The DiffID covers every byte, also what stands behind the end of the archive.
-        let (digest, _, _) = reader.finish().map_err(|error| failed(Box::new(error)))?.complete();
+        let (digest, _, _) = reader.finish().map_err(|error| failed(Box::new(error)))?.into_inner().complete();
         let actual = DiffId(digest);
         if actual != diff_id {
             return Err(failed(format!("its uncompressed bytes have digest {actual}").into()));
         }
         Ok(unpacked)
+    }
+}
+
+/// Reads until bld is told to stop: a large layer takes longer than somebody who typed Ctrl-C waits.
+struct Stoppable<'a> {
+    bytes: Box<dyn Read + Send>,
+    puller: Option<&'a Puller>,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.puller.is_some_and(Puller::is_stopped) {
+            return Err(io::Error::other(PullError::Stopped));
+        }
+        self.bytes.read(buffer)
     }
 }
 

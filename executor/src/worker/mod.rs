@@ -22,7 +22,7 @@ mod file;
 mod layers;
 mod mounts;
 mod network;
-mod not_found;
+pub(crate) mod not_found;
 mod remote;
 
 use std::collections::BTreeMap;

@@ -118,7 +118,12 @@ impl<R: Reporter + 'static> LocalWorker<R> {
     fn mount_secret(&self, secret: &SecretMount, mounted: &mut Mounted) -> Result<(), ExecuteError> {
         let SecretMount { id, target, env, required, mode, uid, gid } = secret;
         let Some(value) = self.shared.config.secrets.get(id) else {
-            return if *required { Err(ExecuteError::SecretMissing { id: id.clone() }) } else { Ok(()) };
+            if *required {
+                return Err(ExecuteError::SecretMissing { id: id.clone() });
+            }
+            // Set, as BuildKit has it: a script that runs with `set -u` may look at it.
+            mounted.env.extend(env.iter().map(|name| (name.clone(), String::new())));
+            return Ok(());
         };
         mounted.sees_secrets = true;
         if let Some(target) = target {

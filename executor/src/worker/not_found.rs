@@ -22,12 +22,38 @@ const MOST_INTERPRETERS: usize = 5;
 /// What a shell-form RUN needs.
 const SHELL: &str = "/bin/sh";
 
-/// The same error, or a better one if it is about a command that was not found in `view`.
+/// Where a command was looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought<'a> {
+    /// The working directory.
+    pub(crate) cwd: &'a ImagePath,
+    /// The last `PATH` of the environment; empty if there is none.
+    pub(crate) path: &'a str,
+    /// A script that is in no layer, under this name.
+    pub(crate) script: Option<(&'a ImagePath, &'a str)>,
+}
+
+/// The same error, or a better one if it is about the command of a step that was not found in `view`.
 pub(super) fn explain(error: ExecuteError, exec: &Exec, view: &dyn TreeView) -> ExecuteError {
+    let path = exec.env.iter().rev().find(|(variable, _)| variable == "PATH").map_or("", |(_, path)| path.as_str());
+    let script = exec.script.as_ref().map(|script| (&script.path, script.body.as_str()));
+    let sought = Sought { cwd: &exec.cwd, path, script };
+    match explain_program(error, &sought, view) {
+        ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { name }))
+            if name == SHELL && sought.candidates(&name).iter().all(|path| head(view, path).is_none()) =>
+        {
+            ExecuteError::NoShell { shell: name }
+        }
+        error => error,
+    }
+}
+
+/// The same error, or a better one if it is about a command that was not found in `view`.
+pub(crate) fn explain_program(error: ExecuteError, sought: &Sought<'_>, view: &dyn TreeView) -> ExecuteError {
     let name = match &error {
         ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { name })) => name,
         ExecuteError::Sandbox(SandboxError::Step(StepError::CannotExecute { name, .. })) => {
-            let program = candidates(name, exec).iter().find_map(|path| head(view, path));
+            let program = sought.candidates(name).iter().find_map(|path| head(view, path));
             let problem = program.and_then(|program| super::emulation::problem(&program));
             return match problem {
                 Some(reason) => ExecuteError::OtherMachine { program: name.clone(), reason },
@@ -36,19 +62,16 @@ pub(super) fn explain(error: ExecuteError, exec: &Exec, view: &dyn TreeView) -> 
         }
         _ => return error,
     };
-    let script = exec.script.as_ref().filter(|script| script.path.to_string() == *name);
+    let script = sought.script.filter(|(path, _)| path.to_string() == *name);
     let mut program = match script {
-        Some(script) => Some((name.clone(), script.body.clone().into_bytes())),
-        None => candidates(name, exec).iter().find_map(|path| Some((path.to_string(), head(view, path)?))),
+        Some((_, body)) => Some((name.clone(), body.as_bytes().to_vec())),
+        None => sought.candidates(name).iter().find_map(|path| Some((path.to_string(), head(view, path)?))),
     };
-    if program.is_none() && name == SHELL {
-        return ExecuteError::NoShell { shell: name.clone() };
-    }
     // The interpreter of a script may itself lack one.
     for _ in 0..MOST_INTERPRETERS {
         let Some((path, bytes)) = program else { break };
         let Some(interpreter) = interpreter(&bytes) else { break };
-        program = head(view, &exec.cwd.join(&interpreter)).map(|bytes| (interpreter.clone(), bytes));
+        program = head(view, &sought.cwd.join(&interpreter)).map(|bytes| (interpreter.clone(), bytes));
         if program.is_none() {
             return ExecuteError::NoInterpreter { program: path, interpreter };
         }
@@ -66,13 +89,14 @@ fn head(view: &dyn TreeView, path: &ImagePath) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// Where the kernel looked.
-fn candidates(name: &str, exec: &Exec) -> Vec<ImagePath> {
-    if name.contains('/') {
-        return vec![exec.cwd.join(name)];
+impl Sought<'_> {
+    /// Where the kernel looked.
+    fn candidates(&self, name: &str) -> Vec<ImagePath> {
+        if name.contains('/') {
+            return vec![self.cwd.join(name)];
+        }
+        self.path.split(':').map(|directory| self.cwd.join(directory).join(name)).collect()
     }
-    let path = exec.env.iter().rev().find(|(variable, _)| variable == "PATH").map_or("", |(_, path)| path.as_str());
-    path.split(':').map(|directory| exec.cwd.join(directory).join(name)).collect()
 }
 
 fn interpreter(head: &[u8]) -> Option<String> {

@@ -88,9 +88,9 @@ impl File {
         repository: Option<&str>,
     ) -> Result<Option<Credential>, CredentialsError> {
         let Some(auths) = self.object("auths")? else { return Ok(None) };
-        for key in keys {
-            let mut path = repository.filter(|_| !key.contains("://"));
-            loop {
+        let mut path = repository;
+        loop {
+            for key in keys.iter().filter(|key| path.is_none() || !key.contains("://")) {
                 let exact = path.map_or_else(|| key.clone(), |path| format!("{key}/{path}"));
                 let found = auths.get(&exact).or_else(|| {
                     // Old forms: `https://HOST/v1/`.
@@ -99,13 +99,11 @@ impl File {
                 if let Some(credential) = found.map(|value| self.credential(&exact, value)).transpose()?.flatten() {
                     return Ok(Some(credential));
                 }
-                match path {
-                    None => break,
-                    Some(longer) => path = longer.rsplit_once('/').map(|(shorter, _)| shorter),
-                }
             }
+            // The longest key that fits is meant.
+            let Some(longer) = path else { return Ok(None) };
+            path = longer.rsplit_once('/').map(|(shorter, _)| shorter);
         }
-        Ok(None)
     }
 
     /// Whether `auths` has an entry for a host.
@@ -229,4 +227,31 @@ fn normal(key: &str) -> &str {
 fn decode(text: &str) -> Option<String> {
     let bytes = STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text.trim_end_matches('='))).ok()?;
     String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_key_is_meant() {
+        let entry = |user: &str| serde_json::json!({ "username": user, "password": "x" });
+        let content = serde_json::json!({ "auths": {
+            "https://index.docker.io/v1/": entry("hub"), "docker.io/team": entry("team"), "docker.io/team/app": entry("app"),
+        } });
+        let Value::Object(content) = content else { panic!("an object") };
+        let file = File { path: PathBuf::new(), mode: 0o600, content };
+        let keys = super::super::keys("docker.io");
+        for (repository, user) in [
+            (None, "hub"),
+            (Some("library/alpine"), "hub"),
+            (Some("team/other"), "team"),
+            (Some("team/app"), "app"),
+            (Some("team/app/more"), "app"),
+            (Some("teamwork"), "hub"),
+        ] {
+            let found = file.entry(&keys, repository).unwrap();
+            assert!(matches!(found, Some(Credential::Password { username, .. }) if username == user), "{repository:?}");
+        }
+    }
 }

@@ -325,6 +325,12 @@ fn retries_are_bounded_and_wait_as_long_as_they_are_told() {
     assert_eq!(pull(&client(few.clone()), fake.host(), &descriptor).unwrap(), b"x");
     assert!(began.elapsed() >= Duration::from_secs(1));
 
+    // A registry that does not say for how long is asked again after the usual pause.
+    let fake = Fake::start();
+    let descriptor = fake.blob("app", b"x");
+    first(&fake, 2, |_, _| Some(Reply::new(429)));
+    assert_eq!(pull(&client(few.clone()), fake.host(), &descriptor).unwrap(), b"x");
+
     // Nobody waits for an hour.
     first(&fake, 1, |_, _| Some(Reply::new(429).header("retry-after", 3600)));
     let error = pull(&client(few), fake.host(), &descriptor).unwrap_err();
@@ -438,4 +444,67 @@ fn tags_come_in_pages() {
     }
     let (client, repository) = (client(settings()), repository(fake.host(), "app"));
     assert_eq!(run(async move { client.tags(&repository).await.unwrap() }), ["a", "b", "c", "d", "e"]);
+}
+
+#[test]
+fn what_refers_to_an_image() {
+    let fake = Fake::start();
+    let image = fake.image("app", "1", &[]);
+    let (client, repository) = (client(settings()), repository(fake.host(), "app"));
+    let ask = || {
+        let (client, repository, digest) = (client.clone(), repository.clone(), image.manifest.digest);
+        run(async move { client.referrers(&repository, digest).await })
+    };
+    // A registry that knows nothing of this, and nobody who has left a list.
+    assert!(ask().unwrap().index.manifests.is_empty());
+    // A list that clients keep under a tag.
+    let list = |kind: &str| {
+        let entry = serde_json::json!({ "mediaType": media_type::OCI_MANIFEST, "digest": Digest::of(b"x"), "size": 1, "artifactType": kind });
+        serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [entry] }).to_string()
+    };
+    let tag = format!("sha256-{}", image.manifest.digest.hex());
+    fake.manifest("app", &tag, media_type::OCI_INDEX, list("by/tag").as_bytes());
+    let found = ask().unwrap();
+    assert_eq!(found.index.manifests[0].descriptor.digest, Digest::of(b"x"));
+    assert!(String::from_utf8(found.bytes).unwrap().contains("by/tag"));
+    // A registry that keeps the list.
+    let (path, answer) = (format!("/v2/app/referrers/{}", image.manifest.digest), list("by/registry"));
+    fake.fault(move |request| {
+        let reply = Reply::new(200).header("content-type", media_type::OCI_INDEX).body(answer.as_str());
+        (request.path() == path).then_some(reply)
+    });
+    assert!(String::from_utf8(ask().unwrap().bytes).unwrap().contains("by/registry"));
+    // And one that sends something else.
+    fake.fault(|request| request.path().contains("/referrers/").then(|| Reply::new(200).body("{}")));
+    assert!(matches!(ask(), Err(RegistryError::Document { .. })));
+}
+
+#[test]
+fn proxies() {
+    let fake = Fake::start();
+    let image = fake.image("app", "1", &[]);
+    let bytes = fake.state.lock().unwrap().manifests[&("app".to_owned(), "1".to_owned())].1.clone();
+    let proxy = crate::support::server::Server::start("127.0.0.1", move |_| {
+        Reply::new(200).header("content-type", media_type::OCI_MANIFEST).body(bytes.as_slice())
+    });
+    let ask = |host: &str| {
+        let variables = [("http_proxy", format!("http://{}", proxy.host))];
+        let mut settings = named(settings(), "registry.test");
+        settings.retries = Some(0);
+        let client = Registry::new(bld_registry::Config {
+            settings,
+            credentials: bld_registry::Credentials::none(),
+            proxies: variables.map(|(name, value)| (name.to_owned(), value)).into(),
+            notices: bld_registry::Notices::default(),
+        });
+        let asked = reference(host, "app:1");
+        run(async move { client.manifest(&asked).await })
+    };
+    // A name that only the proxy has to know.
+    assert_eq!(ask("registry.test").unwrap().descriptor, image.manifest);
+    assert_eq!(proxy.lines(), ["GET http://registry.test/v2/app/manifests/1"]);
+    // What is on this machine is not asked through a proxy.
+    assert!(fake.server.log().is_empty());
+    assert_eq!(ask(fake.host()).unwrap().descriptor, image.manifest);
+    assert_eq!(proxy.log().len(), 1);
 }

@@ -30,6 +30,8 @@ pub(crate) enum Auth {
     None,
     Password,
     Tokens,
+    /// A certificate of the authority.
+    Certificate,
 }
 
 pub(crate) struct Host {
@@ -55,11 +57,16 @@ impl Host {
             path("data")
         );
         if tls {
-            config.push_str(&format!("  tls: {{certificate: {}, key: {}}}\n", path("server.pem"), path("server.key")));
+            let clients = if matches!(auth, Auth::Certificate) { path("ca.pem") } else { String::new() };
+            config.push_str(&format!(
+                "  tls: {{certificate: {}, key: {}, clientcas: [{clients}]}}\n",
+                path("server.pem"),
+                path("server.key")
+            ));
         }
         let mut tokens = None;
         match auth {
-            Auth::None => {}
+            Auth::None | Auth::Certificate => {}
             Auth::Password => {
                 std::fs::write(directory.path().join("passwords"), PASSWORDS).unwrap();
                 config.push_str(&format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", path("passwords")));
@@ -146,6 +153,9 @@ fn certificates(directory: &Path) {
     run("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=tests");
     run("req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=registry");
     run("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem");
+    run("req -newkey rsa:2048 -nodes -keyout client.key -out client.csr -subj /CN=client");
+    run("x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out client.pem");
+    run("x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out old.pem");
 }
 
 /// The answer of the token server: everything that is asked for, to who knows the password.

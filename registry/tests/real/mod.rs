@@ -191,6 +191,33 @@ fn a_file_of_authorities_that_is_not_there() {
 }
 
 #[test]
+fn tls_and_a_certificate_of_ours() {
+    let host = Host::start(true, Auth::Certificate);
+    let mut settings = trusting(&host);
+    settings.retries = Some(0);
+    let (stranger, name) = (client(settings.clone()), host.name.clone());
+    settings.registry_mut(&host.name).client_cert = Some(host.path("client.pem"));
+    settings.registry_mut(&host.name).client_key = Some(host.path("client.key"));
+    let known = client(settings.clone());
+    run(async move {
+        let layers = [noise(1_000, 7)];
+        let error = push_image(&stranger, &name, "app:1", &layers, &[]).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Transport { .. }), "{}", whole(&error));
+        let (digest, _) = push_image(&known, &name, "app:1", &layers, &[]).await.unwrap();
+        assert_eq!(pull_image(&known, &name, "app:1").await.unwrap().0, digest);
+    });
+    // A key that is none, and a certificate of a version that nobody uses any more.
+    for (certificate, key) in [("client.pem", "ca.pem"), ("old.pem", "client.key")] {
+        settings.registry_mut(&host.name).client_cert = Some(host.path(certificate));
+        settings.registry_mut(&host.name).client_key = Some(host.path(key));
+        let (client, asked) = (client(settings.clone()), reference(&host.name, "app:1"));
+        let error = run(async move { client.manifest(&asked).await.unwrap_err() });
+        assert!(matches!(error, RegistryError::BadFile { .. }), "{}", whole(&error));
+        assert!(error.to_string().contains(certificate), "{error}");
+    }
+}
+
+#[test]
 fn tls_and_a_token_server() {
     let host = Host::start(true, Auth::Tokens);
     let file = host.path("config.json");

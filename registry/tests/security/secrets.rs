@@ -243,6 +243,47 @@ fn r5_no_authorization_for_another_host() {
 }
 
 #[test]
+fn r5_no_authorization_for_another_port_or_a_mirror() {
+    // The same host with another port is another server.
+    let content = noise(1000, 3);
+    let fake = with_tokens(|host| format!("http://{host}/token"));
+    let body = content.clone();
+    let other = Server::start("127.0.0.1", move |_| Reply::new(200).body(body.as_slice()));
+    let descriptor = fake.blob("app", &content);
+    let target = format!("http://{}/blob", other.host);
+    fake.fault(move |request| {
+        let known = request.header("authorization") == Some("Bearer good");
+        (request.path().contains("/blobs/") && known).then(|| Reply::new(307).header("location", &target))
+    });
+    let (_directory, client) = user(&fake, settings());
+    assert_eq!(blob(&client, fake.host(), &descriptor).unwrap(), content);
+    assert!(!learned(&other) && learned(&fake.server));
+
+    // A mirror has credentials of its own, or none.
+    for (name, challenge) in [("basic", "Basic realm=x"), ("token", "Bearer realm=\"http://HOST/token\"")] {
+        let fake = with_tokens(|host| format!("http://{host}/token"));
+        let mirror = Fake::start();
+        let challenge = challenge.replace("HOST", mirror.host());
+        mirror.guard(&["Bearer good", BASIC], &challenge);
+        mirror.fault(|request| (request.path() == "/token").then(|| token(request)));
+        let descriptor = fake.blob("app", &content);
+        mirror.blob("app", &content);
+        let mut settings = settings();
+        settings.registry_mut(fake.host()).mirrors = Some(vec![mirror.host().to_owned()]);
+        let (_directory, client) = user(&fake, settings.clone());
+        assert_eq!(blob(&client, fake.host(), &descriptor).unwrap(), content, "{name}");
+        assert!(!mirror.server.log().is_empty() && !learned(&mirror.server), "{name}");
+        assert!(learned(&fake.server), "{name}");
+        // The control: with its own it serves, and the registry is not asked at all.
+        let asked = fake.server.log().len();
+        let (_directory, credentials) = credentials(mirror.host(), "user", "hunter2");
+        assert_eq!(blob(&client_with(settings, credentials), fake.host(), &descriptor).unwrap(), content, "{name}");
+        assert!(learned(&mirror.server), "{name}");
+        assert_eq!(fake.server.log().len(), asked, "{name}");
+    }
+}
+
+#[test]
 fn r5_redirections_end() {
     let fake = Fake::start();
     let descriptor = fake.blob("app", b"x");

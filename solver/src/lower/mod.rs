@@ -142,7 +142,7 @@ impl Plan {
         }
         for mut other in others {
             other.graph.prefix_names(&platform_of(&other.images));
-            let place = joined.graph.append(other.graph);
+            let place = joined.graph.append(&other.graph);
             for mut image in other.images {
                 image.target = place(image.target);
                 for vertex in image.steps.iter_mut().filter_map(|step| step.vertex.as_mut()) {

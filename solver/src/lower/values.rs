@@ -61,12 +61,15 @@ pub(super) fn is_signal(text: &str) -> bool {
         || name.strip_prefix("RTMAX-").is_some_and(|rest| offset(rest, 14))
 }
 
+fn root_if_empty(name: &str) -> &str {
+    if name.is_empty() { "0" } else { name }
+}
+
 /// Reads `[user][:[group]]`, where what is left out before or behind the colon is root; `None` for an empty value, which changes nothing.
 pub(super) fn owner(text: &str) -> Result<Option<Owner>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let root_if_empty = |name| if name == "" { "0" } else { name };
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (root_if_empty(user), Some(root_if_empty(group))),
         None => (text, None),

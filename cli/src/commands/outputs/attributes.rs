@@ -16,6 +16,7 @@ const KNOWN: &str = "the attributes are type, dest, name, name-canonical, tar, c
 
 /// How an output is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "fields are what the attributes are")]
 pub(crate) struct Attributes {
     compression: Option<Compression>,
     level: Option<u8>,
@@ -75,7 +76,10 @@ impl Attributes {
         if attributes.docker_types && !attributes.annotations.is_empty() {
             return Err(fields.refuse("docker's media types have no annotations"));
         }
-        attributes.image(&ImageOptions::new(Compression::GZIP)).map_err(|reason| fields.refuse(&reason))?;
+        // What the level is of may be said by `--compression`: then it is looked at with that.
+        let is_high = !attributes.docker_types && attributes.level.is_some_and(|level| level > 9);
+        let unsaid = if is_high { Compression::ZSTD } else { Compression::GZIP };
+        attributes.image(&ImageOptions::new(unsaid)).map_err(|reason| fields.refuse(&reason))?;
         Ok(attributes)
     }
 

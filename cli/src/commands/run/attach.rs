@@ -11,6 +11,7 @@
 //! not be interrupted. bld therefore looks first. With a handler (or the signal held back, or ignored on purpose) the signal is passed on; INT and TERM then
 //! leave the process 10 seconds, which another one cuts short. Without a handler INT and TERM become the image's STOPSIGNAL if there is a handler for that;
 //! else they do, as HUP and QUIT, what they do to every other process: it ends, and the exit code is 128+N. USR1 and USR2 are passed on and no more.
+//! With a terminal, Ctrl-C is a byte for the process's own terminal, and the kernel makes the signal of it, under the same rule (`copy_typed`).
 
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -34,6 +35,7 @@ use bld_executor::sandbox::Running;
 use bld_executor::sandbox::SandboxError;
 use bld_executor::sandbox::Streams;
 use bld_executor::sandbox::streams::resize;
+use bld_executor::sandbox::streams::typed_signal;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -135,8 +137,8 @@ fn with_terminal(
         spawn_output(sender.clone(), move || copy_terminal(&master, &ended))?;
     }
     if attachment.interactive {
-        let master = Arc::clone(&master);
-        spawn(move || copy(rustix::stdio::stdin(), &master))?;
+        let (master, running, sender) = (Arc::clone(&master), Arc::clone(&running), sender.clone());
+        spawn(move || copy_typed(&master, &running, &sender))?;
     }
     {
         let (running, sender) = (Arc::clone(&running), sender);
@@ -313,6 +315,22 @@ fn copy_terminal(master: &OwnedFd, ended: &AtomicBool) {
             // Nobody has the terminal open: at the end, or for the moment.
             Ok(_) | Err(_) if was_over => return,
             Ok(_) | Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Passes on what is typed. The kernel makes signals of Ctrl-C and Ctrl-\ for whoever has the terminal; where that is the first process, which
+/// has no handler for it, the kernel would do nothing, and bld does what it means.
+fn copy_typed(master: &OwnedFd, running: &Running, sender: &Sender<Happening>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = read(rustix::stdio::stdin(), &mut buffer) {
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let lost = running.pid().and_then(|pid| bytes.iter().find_map(|byte| typed_signal(master, *byte, pid)));
+        if write_all(master.as_fd(), bytes).is_err() {
+            return;
+        }
+        if let Some(signal) = lost.filter(|signal| running.disposition(*signal) == Some(Disposition::Default)) {
+            drop(sender.send(Happening::Signal(signal)));
         }
     }
 }

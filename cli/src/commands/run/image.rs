@@ -32,8 +32,13 @@ pub(super) fn find(
     };
     let may_pull = pull == Pull::Missing && !session.offline;
     let image = match local::find_any(store, text, &wanted) {
-        Ok((image, _)) if !may_pull || is_complete(store, &image)? => image,
-        Ok((image, _)) => complete(session, store, image)?,
+        Ok((image, _)) if is_complete(store, &image)? => image,
+        Ok((image, _)) if may_pull => complete(session, store, image)?,
+        Ok(_) => {
+            return Err(CommandError::failed(format!("image `{text}` has layers that were never fetched")).hint(
+                "a build takes from a registry only what it needs: run it without `--offline` and `--pull=never`",
+            ));
+        }
         Err(error @ ImagesError::NotFound { .. }) if may_pull && !local::is_id(text) => {
             let reference: Reference = text.parse().map_err(|_| image_error(&error))?;
             fetch(session, store, &reference, &wanted)?
@@ -81,8 +86,9 @@ fn fetch(
     let mut fetched = None;
     interruptible(async {
         let puller = registries::puller(store, false, &[])?;
-        let (_, image) = pull::documents(store, &puller, reference, platform).await?;
+        let (root, image) = pull::documents(store, &puller, reference, platform).await?;
         pull::unpack(session, store, &puller, &image).await?;
+        store.images().set(&reference.to_string(), &root)?;
         fetched = Some(image);
         Ok(())
     })?;

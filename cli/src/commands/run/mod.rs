@@ -74,10 +74,12 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<(), CommandError>
 fn run_error(error: &RunError) -> CommandError {
     let code = match error {
         RunError::Execute(error) => match error.as_ref() {
-            ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { .. })) => NOT_FOUND,
+            ExecuteError::Sandbox(SandboxError::Step(StepError::NotFound { .. }))
+            | ExecuteError::NoInterpreter { .. } => NOT_FOUND,
             ExecuteError::Sandbox(SandboxError::Step(
                 StepError::PermissionDenied { .. } | StepError::CannotExecute { .. },
-            )) => CANNOT_EXECUTE,
+            ))
+            | ExecuteError::OtherMachine { .. } => CANNOT_EXECUTE,
             _ => FAILED,
         },
         _ => FAILED,
