@@ -3,6 +3,7 @@
 //! Order: blobs, then manifests, then the index: a registry never shows a name whose parts are missing. Nothing is sent that the registry
 //! has; a layer that it has in another repository is mounted from there; one that is not here is fetched only if it has to be sent.
 
+use std::collections::HashSet;
 use std::io;
 use std::io::Read;
 
@@ -55,8 +56,7 @@ pub async fn push(
     while let Some(ended) = sending.join_next().await {
         observer(&ended.map_err(|_| PullError::Stopped)??);
     }
-    // Innermost first.
-    for (descriptor, bytes) in documents.iter().rev() {
+    for (descriptor, bytes) in &documents {
         let is_root = descriptor.digest == root.digest;
         let name = if is_root { target.clone() } else { target.with_digest(descriptor.digest) };
         puller.registry().push_manifest(&name, &descriptor.media_type, bytes).await?;
@@ -68,19 +68,29 @@ pub async fn push(
 
 type Parts = (Vec<(Descriptor, Vec<u8>)>, Vec<Descriptor>);
 
-/// The manifests below and including `root`, outermost first, and all blobs they name, each once.
+/// A document on the way of [`parts`] through an image.
+enum Step {
+    Read(Descriptor),
+    /// All that it lists is in order already.
+    Done(Descriptor, Vec<u8>),
+}
+
+/// The manifests below and including `root`, each after all that it lists, and all blobs they name, each once.
 async fn parts(puller: &Puller, root: &Descriptor) -> Result<Parts, PullError> {
     let mut documents: Vec<(Descriptor, Vec<u8>)> = Vec::new();
     let mut blobs: Vec<Descriptor> = Vec::new();
-    let mut open = std::collections::VecDeque::from([root.clone()]);
-    while let Some(descriptor) = open.pop_front() {
-        // Moved behind whatever lists it, which must not be there before it.
-        if let Some(known) = documents.iter().position(|(known, _)| known.digest == descriptor.digest) {
-            let document = documents.remove(known);
-            documents.push(document);
-            continue;
-        }
-        if documents.len() == MAX_DOCUMENTS {
+    let (mut seen, mut seen_blobs) = (HashSet::new(), HashSet::new());
+    let mut open = vec![Step::Read(root.clone())];
+    while let Some(step) = open.pop() {
+        let descriptor = match step {
+            Step::Read(descriptor) if seen.insert(descriptor.digest) => descriptor,
+            Step::Read(_) => continue,
+            Step::Done(descriptor, bytes) => {
+                documents.push((descriptor, bytes));
+                continue;
+            }
+        };
+        if seen.len() > MAX_DOCUMENTS {
             return Err(PullError::TooMany { digest: root.digest, limit: MAX_DOCUMENTS });
         }
         let (bytes, repository) = puller.document(&descriptor).await?;
@@ -92,20 +102,21 @@ async fn parts(puller: &Puller, root: &Descriptor) -> Result<Parts, PullError> {
                     let digests: Vec<_> = children.iter().map(|child| child.digest).collect();
                     puller.store().origins().add(&repository.to_string(), &digests)?;
                 }
-                open.extend(children);
+                open.push(Step::Done(descriptor, bytes));
+                open.extend(children.into_iter().rev().map(Step::Read));
             }
             Document::Manifest(manifest) => {
                 if let Some(repository) = repository {
                     puller.note_origin(&repository, &descriptor, &manifest)?;
                 }
                 for blob in manifest.layers.into_iter().chain([manifest.config]) {
-                    if blobs.iter().all(|known| known.digest != blob.digest) {
+                    if seen_blobs.insert(blob.digest) {
                         blobs.push(blob);
                     }
                 }
+                documents.push((descriptor, bytes));
             }
         }
-        documents.push((descriptor, bytes));
     }
     Ok((documents, blobs))
 }

@@ -76,6 +76,8 @@ fn document(shown: &Shown) -> Value {
     });
     Value::Struct(vec![
         Field::new("Id", image.manifest.config.digest.to_string()),
+        // What docker's own type calls it.
+        Field::alias("ID", image.manifest.config.digest.to_string()),
         Field::new("RepoTags", shown.familiar_names()),
         Field::new("RepoDigests", digests),
         Field::new("Parent", ""),

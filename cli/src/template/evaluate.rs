@@ -7,6 +7,7 @@ use super::parse::Node;
 use super::parse::Operand;
 use super::parse::OperandKind;
 use super::parse::Pipeline;
+use super::value::Shown;
 use super::value::Value;
 
 /// Runs `nodes` with `value` as `.` and `$`. Of `headings` docker's functions change nothing.
@@ -196,7 +197,8 @@ fn field<'a>(mut value: &'a Value, fields: &[String]) -> Result<&'a Value, Templ
             Value::Struct(known) => {
                 let found = known.iter().find(|field| field.name == *name);
                 let Some(field) = found else {
-                    let known = known.iter().map(|field| format!(".{}", field.name)).collect::<Vec<_>>().join(", ");
+                    let known = known.iter().filter(|field| field.shown != Shown::Never);
+                    let known = known.map(|field| format!(".{}", field.name)).collect::<Vec<_>>().join(", ");
                     return Err(TemplateError::UnknownField { field: format!("{}.{name}", path()), known });
                 };
                 &field.value

@@ -1,6 +1,7 @@
 //! Values as Go prints them: `%v` and the verbs of `printf`.
 
 use super::TemplateError;
+use super::value::Shown;
 use super::value::Value;
 
 /// The most that a width may ask for.
@@ -21,7 +22,8 @@ pub(super) fn go_text(value: &Value) -> String {
             format!("map[{}]", pairs.collect::<Vec<_>>().join(" "))
         }
         Value::Struct(fields) => {
-            format!("{{{}}}", fields.iter().map(|field| go_text(&field.value)).collect::<Vec<_>>().join(" "))
+            let fields = fields.iter().filter(|field| field.shown != Shown::Never);
+            format!("{{{}}}", fields.map(|field| go_text(&field.value)).collect::<Vec<_>>().join(" "))
         }
     }
 }

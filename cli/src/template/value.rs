@@ -36,19 +36,43 @@ pub(crate) struct Field {
     pub(crate) name: String,
     /// Its value.
     pub(crate) value: Value,
-    /// Left out of JSON when it is empty.
-    pub(crate) optional: bool,
+    /// When JSON shows it.
+    pub(crate) shown: Shown,
+}
+
+/// When JSON shows a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Always.
+    Always,
+    /// If it is not empty.
+    IfSet,
+    /// Never: it is another name for a field that is shown.
+    Never,
 }
 
 impl Field {
     /// A field that is always shown.
     pub(crate) fn new(name: &str, value: impl Into<Value>) -> Field {
-        Field { name: name.to_owned(), value: value.into(), optional: false }
+        Field { name: name.to_owned(), value: value.into(), shown: Shown::Always }
     }
 
     /// A field that JSON shows only if it is set.
     pub(crate) fn optional(name: &str, value: impl Into<Value>) -> Field {
-        Field { optional: true, ..Field::new(name, value) }
+        Field { shown: Shown::IfSet, ..Field::new(name, value) }
+    }
+
+    /// Another name for a field.
+    pub(crate) fn alias(name: &str, value: impl Into<Value>) -> Field {
+        Field { shown: Shown::Never, ..Field::new(name, value) }
+    }
+
+    fn is_shown(&self) -> bool {
+        match self.shown {
+            Shown::Always => true,
+            Shown::IfSet => self.value.is_true(),
+            Shown::Never => false,
+        }
     }
 }
 
@@ -120,7 +144,7 @@ impl Serialize for Value {
             Value::Map(map) => serializer.collect_map(map),
             Value::Struct(fields) => {
                 let mut map = serializer.serialize_map(None)?;
-                for field in fields.iter().filter(|field| !field.optional || field.value.is_true()) {
+                for field in fields.iter().filter(|field| field.is_shown()) {
                     map.serialize_entry(&field.name, &field.value)?;
                 }
                 map.end()

@@ -71,7 +71,7 @@ impl KnownImages {
             // Pulled for another platform.
             (Err(ImagesError::Store(error)), Some(puller)) if error.is_miss() => {
                 let completed = puller.complete(root, platform).await;
-                completed.map_err(|source| ImagesError::Pull { name: name.to_owned(), source })?;
+                completed.map_err(|error| ImagesError::Pull { name: name.to_owned(), source: Box::new(error) })?;
                 local::open(&self.store, root, platform)
             }
             (found, _) => found,
@@ -82,8 +82,13 @@ impl KnownImages {
     async fn root(&self, name: &str, reference: &Reference, platform: &Platform) -> Result<Descriptor, ImagesError> {
         let here = local::named(&self.store, name, reference)?;
         let Some(puller) = self.puller_for(name) else {
-            let missing = || Ok(ImagesError::NotFound { name: name.to_owned(), similar: local::similar(&self.store, name)? });
-            return here.map_or_else(|| missing().and_then(Err), Ok);
+            return match here {
+                Some(root) => Ok(root),
+                None => Err(ImagesError::NotFound {
+                    name: name.to_owned(),
+                    similar: local::similar(&self.store, name)?,
+                }),
+            };
         };
         match here {
             // A digest stands for the same image for ever.
@@ -92,7 +97,7 @@ impl KnownImages {
                 Ok(there) if there.digest == root.digest => Ok(root),
                 Ok(_) => self.pull(puller, name, reference, platform).await,
                 Err(error) if error.is_unreachable() => Ok(root),
-                Err(source) => Err(ImagesError::Pull { name: name.to_owned(), source }),
+                Err(error) => Err(ImagesError::Pull { name: name.to_owned(), source: Box::new(error) }),
             },
             _ => self.pull(puller, name, reference, platform).await,
         }

@@ -29,6 +29,14 @@ pub enum PullError {
         /// What is wrong with it.
         source: Box<ImageError>,
     },
+    /// No index leads to so many images.
+    #[error("{digest} leads to more than {limit} images and indexes")]
+    TooMany {
+        /// The index.
+        digest: Digest,
+        /// How many are read.
+        limit: usize,
+    },
     /// The disk does not take it.
     #[error("cannot write blob {digest} into the store {root}")]
     Write {

@@ -82,8 +82,8 @@ mod wire;
 pub use error::{Errno, SandboxError, StepError};
 pub use helper::{Disposition, Exited, Helper, Running};
 pub use spec::{
-    Capabilities, FileMount, Identity, Mount, MountSource, NamespaceFd, Network, ResolvConf, Resource, ResourceLimit, RootFs, Spec,
-    Upper,
+    Capabilities, FileMount, Identity, Mount, MountSource, NamespaceFd, Network, ResolvConf, Resource, ResourceLimit,
+    RootFs, Spec, Upper,
 };
 pub use streams::{Streams, TerminalSize};
 pub use userns::Entered;

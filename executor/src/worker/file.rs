@@ -6,6 +6,7 @@ use bld_cache::record::Record;
 use bld_cache::record::State;
 use bld_cache::record::StateId;
 use bld_oci::ImagePath;
+use bld_oci::Timestamp;
 use bld_solver::graph::VertexId;
 use bld_solver::op::CopyAction;
 use bld_solver::op::CopyFrom;
@@ -56,7 +57,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
                 path: active.directory().to_owned(),
                 source: errno.into(),
             })?;
-        let options = ApplyOptions { mode: self.shared.layers.mode(), time: self.shared.config.made_up_time };
+        let options = ApplyOptions { mode: self.shared.layers.mode(), time: Timestamp::FIXED };
         let applied = copy::apply(operation, sources, lower.as_ref(), directory.as_fd(), &options)?;
         self.tell_copy(id, &applied.notes)?;
         self.commit(input, active, &applied.tree)

@@ -99,8 +99,6 @@ pub struct WorkerConfig {
     pub remotes: Remotes,
     /// Brings layers of base images that are not in the store; `None` = nothing may be asked.
     pub puller: Option<Puller>,
-    /// The time given to files that bld makes up.
-    pub made_up_time: Timestamp,
     /// No file of a new layer is given a later modification time than this.
     pub clamp: Option<Timestamp>,
     /// How layers of the image asked for are compressed; `None` = no output wants blobs.

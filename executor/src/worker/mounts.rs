@@ -18,6 +18,7 @@ use bld_cache::record::StateId;
 use bld_cache::store::ActiveLayer;
 use bld_cache::store::Claim;
 use bld_oci::ImagePath;
+use bld_oci::Timestamp;
 use bld_solver::graph::VertexId;
 use bld_solver::op::BindMount;
 use bld_solver::op::CacheMount;
@@ -236,7 +237,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         });
         let opened = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| failed("open", directory, errno.into()))?;
-        let options = ApplyOptions { mode: self.shared.layers.mode(), time: self.shared.config.made_up_time };
+        let options = ApplyOptions { mode: self.shared.layers.mode(), time: Timestamp::FIXED };
         let operation = FileOp { actions: vec![action] };
         let applied = copy::apply(&operation, &[Some(view.as_source())], lower.as_ref(), opened.as_fd(), &options)?;
         self.tell(id, &applied.notes);

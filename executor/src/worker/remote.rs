@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bld_cache::record::Record;
+use bld_oci::Timestamp;
 use bld_solver::graph::VertexId;
 use bld_solver::remote::GitSource;
 use bld_solver::remote::HttpSource;
@@ -19,7 +20,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
     /// A fetched file, alone in a layer.
     pub(super) async fn http_source(&self, id: VertexId, source: &HttpSource) -> Result<Record, ExecuteError> {
         let file = self.shared.config.remotes.fetch(source).await?;
-        let time = file.modified.unwrap_or(self.shared.config.made_up_time);
+        let time = file.modified.unwrap_or(Timestamp::FIXED);
         let tree = FetchedTree { store: self.shared.store.clone(), name: source.name.clone(), file, time };
         self.blocking(move |this, _| this.whole(id, CopySource::new(&tree))).await
     }

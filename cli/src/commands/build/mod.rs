@@ -155,7 +155,6 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
         network: request.network,
         secrets,
         agents,
-        made_up_time: epoch.unwrap_or(Timestamp::FIXED),
         clamp: epoch,
         compression: ahead,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
