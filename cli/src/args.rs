@@ -20,11 +20,11 @@ use crate::compatible::CompatibleArgs;
 pub(crate) struct Cli {
     /// Where images, layers and the cache live (0700). Default: /var/lib/bld as root, $XDG_DATA_HOME/bld otherwise
     /// [env: BLD_ROOT]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     pub(crate) root: Option<PathBuf>,
 
     /// Ask no registry and fetch nothing: use what is in the store [env: BLD_OFFLINE=1]
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     pub(crate) offline: bool,
 
     #[command(subcommand)]
@@ -36,12 +36,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
-    /// Make an image of a root file system tar (plain, gzip, bzip2, xz or zstd)
-    Import(images::ImportArgs),
     /// Run an image in the foreground, to try it
     Run(Box<RunArgs>),
-    /// Take images out of an OCI or docker archive into the local store
-    Load(images::LoadArgs),
     /// List the images of the local store
     #[command(visible_alias = "ls")]
     Images(images::ImagesArgs),
@@ -49,14 +45,16 @@ pub(crate) enum Command {
     Inspect(images::InspectArgs),
     /// Show the steps an image was made in, newest first
     History(images::HistoryArgs),
+    /// Show what each step of an image adds, changes and deletes, and what is stored for nothing
+    Layers(images::LayersArgs),
+    /// Compare two images: configuration, history, files. Ends with 1 if they differ
+    Diff(images::DiffArgs),
     /// Give an image further names
     Tag(images::TagArgs),
     /// Remove images from the local store
     Rmi(images::RmiArgs),
     /// Remove what nothing needs: images without a name, layers and blobs that no image and no cached result needs
     Prune(images::PruneArgs),
-    /// Write images of the local store into an archive that docker, podman and bld load
-    Save(images::SaveArgs),
     /// Bring images from their registries into the local store
     Pull(registry::PullArgs),
     /// Bring an image to a registry
@@ -65,10 +63,12 @@ pub(crate) enum Command {
     Login(registry::LoginArgs),
     /// Forget the credentials for a registry
     Logout(registry::LogoutArgs),
-    /// Show what each step of an image adds, changes and deletes, and what is stored for nothing
-    Layers(images::LayersArgs),
-    /// Compare two images: configuration, history, files. Ends with 1 if they differ
-    Diff(images::DiffArgs),
+    /// Write images of the local store into an archive that docker, podman and bld load
+    Save(images::SaveArgs),
+    /// Take images out of an OCI or docker archive into the local store
+    Load(images::LoadArgs),
+    /// Make an image of a root file system tar (plain, gzip, bzip2, xz or zstd)
+    Import(images::ImportArgs),
     /// Join images for several platforms, and look at such an index
     Index(images::IndexArgs),
     /// The commands that deal with images, the way docker groups them
@@ -99,8 +99,8 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     pub(crate) push: bool,
 
-    /// Write the result: type=oci|docker|tar,dest=FILE or type=local,dest=DIR, or just DIR; `dest=-` is stdout. May be given several
-    /// times
+    /// Write the result: type=oci|docker|tar,dest=FILE or type=local,dest=DIR, or just DIR; `dest=-` is stdout; type=registry,name=NAME
+    /// pushes it; type=image keeps it in the local store, which is what happens without --output. May be given several times
     #[arg(short, long = "output", value_name = "SPEC")]
     pub(crate) outputs: Vec<String>,
 

@@ -11,7 +11,10 @@
 //! | any | `bld run`: what the process returned; 125 where the above says 1, 126 and 127 as shells have it |
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
+
+use bld_executor::output::OutputError;
 
 use crate::ui::plain::write_line;
 
@@ -88,6 +91,28 @@ impl CommandError {
         self
     }
 
+    /// Adds what to do about it, if that is known.
+    #[must_use]
+    pub(crate) fn maybe_hint(mut self, hint: Option<String>) -> CommandError {
+        self.hints.extend(hint);
+        self
+    }
+
+    /// Success if nothing failed. One failure is itself; several are reported here, and the error counts them: `3 {what}`.
+    pub(crate) fn together(mut failures: Vec<CommandError>, what: &str) -> Result<(), CommandError> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => Err(failures.remove(0)),
+            count => {
+                for failure in &failures {
+                    // The code of all of them together is given below.
+                    let _code = failure.report();
+                }
+                Err(CommandError::failed(format!("{count} {what}")))
+            }
+        }
+    }
+
     /// The same failure as the cause of another.
     #[must_use]
     pub(crate) fn because_of(mut self, message: impl Into<String>) -> CommandError {
@@ -147,6 +172,23 @@ pub(crate) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
 
 impl<E: Error + 'static> From<E> for CommandError {
     fn from(error: E) -> CommandError {
-        CommandError::from_error(&error)
+        let kind = if closed_stdout(&error) { Kind::BrokenPipe } else { Kind::Failed };
+        CommandError { kind, ..CommandError::from_error(&error) }
     }
+}
+
+/// Whether an output went to standard output, and nobody reads that any more.
+fn closed_stdout(error: &(dyn Error + 'static)) -> bool {
+    let path = match error.downcast_ref::<OutputError>() {
+        Some(OutputError::Io { path, .. } | OutputError::Archive { path, .. } | OutputError::Rootfs { path, .. }) => path,
+        Some(OutputError::Engine { .. }) | None => return false,
+    };
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return path == Path::new("-") || path == Path::new("standard output");
+        }
+        next = cause.source();
+    }
+    false
 }

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
     let arguments = environment::arguments();
@@ -37,6 +38,9 @@ fn not_understood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     }
     // A closed stream must not turn help into a failure.
     drop(error.print());
+    if error.kind() == ErrorKind::MissingRequiredArgument && typed_command(arguments) == Some("build") {
+        ui::plain::write_line("hint: `bld build .` builds the Dockerfile of this directory");
+    }
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 

@@ -6,13 +6,17 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use bld_cache::Store;
 use bld_executor::pull::Download;
 use bld_executor::pull::Puller;
 use bld_registry::Config;
 use bld_registry::Credentials;
+use bld_registry::Notice;
 use bld_registry::Notices;
 use bld_registry::Registry;
 use bld_registry::Settings;
@@ -42,7 +46,19 @@ pub(crate) fn registry(quiet: bool, insecure: &[String]) -> Result<Registry, Com
     let notices = if quiet {
         Notices::default()
     } else {
-        Notices::to(|notice| write_line(&crate::ui::sanitize(&format!("note: {notice}"))))
+        let said = Mutex::new(BTreeSet::new());
+        Notices::to(move |notice| {
+            // One word for each registry: a dead one would be mentioned for every layer, and for each try.
+            let is_news = match notice {
+                Notice::Retry { host, .. } => {
+                    said.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned())
+                }
+                _ => true,
+            };
+            if is_news {
+                write_line(&crate::ui::sanitize(&format!("note: {notice}")));
+            }
+        })
     };
     Ok(Registry::new(Config { settings, credentials, proxies, notices }))
 }
@@ -55,9 +71,10 @@ pub(crate) fn puller(store: &Store, quiet: bool, insecure: &[String]) -> Result<
         }
         let hex = download.blob.digest.hex();
         let (id, size) = (hex.get(..12).unwrap_or_default(), crate::ui::human_size(download.blob.size));
-        write_line(&match download.is_done {
-            false => format!("pulling {id} ({size}) from {}", download.repository),
-            true => format!("pulled  {id} ({size})"),
+        write_line(&if download.is_done {
+            format!("pulled  {id} ({size})")
+        } else {
+            format!("pulling {id} ({size}) from {}", download.repository)
         });
     };
     Ok(Puller::new(store.clone(), registry(quiet, insecure)?, tokio::runtime::Handle::current(), Box::new(observer)))

@@ -31,6 +31,11 @@ const NO_LIMITS: &str = "bld sets no resource limits of its own for RUN steps";
 const LIMIT: &str = "run bld itself under a limit, e.g. `systemd-run --scope -p MemoryMax=4G bld build ...`";
 const LOCAL_CACHE: &str = "the cache is in the local store, and every build uses it";
 const ONE_SANDBOX: &str = "the sandbox of RUN steps is always the same";
+const REGISTRY_FILE: &str = "what a registry is like stands in one file, not in flags";
+const REGISTRY_KEYS: &str = "/etc/bld/registries.toml or ~/.config/bld/registries.toml says it: \
+                             `[registry.\"HOST:PORT\"]` with `http = true`, `ca = [FILE]` or `insecure-skip-verify = true`";
+const CREDENTIALS: &str = "credentials are where docker and podman keep them";
+const LOGIN: &str = "`bld login REGISTRY` stores them; REGISTRY_AUTH_FILE and DOCKER_CONFIG name other files";
 
 /// Flags of `bld build` that others have.
 const FLAGS: &[Missing] = &[
@@ -157,14 +162,10 @@ const FLAGS: &[Missing] = &[
             "--cert-dir",
             "--insecure-registry",
         ],
-        "what a registry is like stands in one file, not in flags",
-        "/etc/bld/registries.toml or ~/.config/bld/registries.toml says it (README: Registries)",
+        REGISTRY_FILE,
+        REGISTRY_KEYS,
     ),
-    missing(
-        &["--creds", "--authfile"],
-        "credentials are where docker and podman keep them",
-        "`bld login REGISTRY` stores them; REGISTRY_AUTH_FILE and DOCKER_CONFIG name other files",
-    ),
+    missing(&["--creds", "--authfile"], CREDENTIALS, LOGIN),
     missing(&["--pull-always"], "the flag has another form here", "write `--pull=always`"),
     missing(&["--pull-never"], "the flag has another form here", "write `--pull=never`"),
     missing(&["--disable-content-trust"], "nothing is signed", "leave it out"),
@@ -206,6 +207,10 @@ const FLAGS: &[Missing] = &[
 
 /// Flags of the other commands.
 const LIST_FLAGS: &[Missing] = &[
+    missing(&["--tls-verify", "--cert-dir", "--insecure", "--skip-tls-verify"], REGISTRY_FILE, REGISTRY_KEYS),
+    missing(&["--creds", "--authfile"], CREDENTIALS, LOGIN),
+    missing(&["--disable-content-trust", "--sign-by"], "nothing is signed", "leave it out"),
+    missing(&["--force", "-f"], "the command asks nothing", "leave it out"),
     missing(&["--tree"], "lists have one row for each name", "`bld layers IMAGE` shows what an image is made of"),
     missing(&["--size", "-s"], "`inspect` shows images only, and their size always", "leave it out"),
 ];
@@ -214,14 +219,38 @@ const LIST_FLAGS: &[Missing] = &[
 const COMMANDS: &[Missing] = &[
     missing(&["search"], "only Docker Hub has a search", "look at https://hub.docker.com"),
     missing(
-        &["exec", "create", "start", "stop", "kill", "ps", "rm", "logs", "attach", "commit", "cp"],
+        &[
+            "exec",
+            "create",
+            "start",
+            "stop",
+            "restart",
+            "kill",
+            "ps",
+            "top",
+            "stats",
+            "wait",
+            "rm",
+            "logs",
+            "attach",
+            "commit",
+            "cp",
+            "container",
+        ],
         "bld keeps no containers: `bld run` runs an image in the foreground",
-        "`bld build -o type=oci,dest=image.tar` writes what `docker load -i` and `podman load -i` read",
+        "for containers in the background: `bld save IMAGE | docker load`, or `| podman load`",
     ),
     missing(
         &["export"],
         "bld keeps no containers",
         "`bld build -o type=tar,dest=FILE ...` writes a root file system, `bld save IMAGE -o FILE` an image",
+    ),
+    missing(&["volume"], "bld keeps no volumes", "`bld run -v DIR:PATH` shows a directory of this machine"),
+    missing(&["network"], "bld keeps no networks", "`bld run --network private|host|none` chooses one"),
+    missing(
+        &["compose", "pod", "kube", "stack", "swarm", "service"],
+        "bld builds and runs one image at a time",
+        "build with bld, then `bld save IMAGE | docker load`, or `| podman load`",
     ),
     missing(&["buildx", "builder"], "bld has neither plugins nor builders", "write `bld build ...`"),
     missing(&["bud"], "the command has another name here", "write `bld build ...`"),
@@ -335,6 +364,11 @@ mod tests {
             (&["build", "--destination=x"], "--tag NAME"),
             (&["images", "--tree"], "`--tree` is not supported"),
             (&["search", "alpine"], "`bld search` is not supported"),
+            (&["container", "ls"], "hint: for containers in the background: `bld save IMAGE | docker load`"),
+            (&["compose", "up"], "`bld compose` is not supported: bld builds and runs one image at a time"),
+            (&["pull", "--tls-verify=false", "x"], "`--tls-verify` is not supported: what a registry is like"),
+            (&["build", "--insecure", "."], "insecure-skip-verify = true"),
+            (&["prune", "-f"], "`-f` is not supported: the command asks nothing\nhint: leave it out"),
             (&["build", "--authfile=x", "."], "`--authfile` is not supported: credentials are where docker"),
             (&["buildx", "build", "."], "hint: write `bld build ...`"),
         ] {

@@ -200,6 +200,10 @@ impl ExecuteError {
             ExecuteError::Copy(error) => return error.hint(),
             ExecuteError::Passwd(error) => return error.hint(),
             ExecuteError::Source(error) => return error.hint(),
+            ExecuteError::Pull(error) if error.is_unreachable() => {
+                "layers are fetched when they are first needed: try again when the registry can be reached; \
+                 `bld pull IMAGE` brings all of them beforehand"
+            }
             ExecuteError::Pull(error) => return error.hint(),
             ExecuteError::Shared(error) => return error.hint(),
             _ => return None,

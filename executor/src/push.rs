@@ -46,8 +46,10 @@ pub async fn push(
         let (puller, repository, blob) = (puller.clone(), repository.clone(), blob.clone());
         sending.spawn(async move {
             let others: Vec<Repository> = puller.origins(&blob.digest)?;
-            let others: Vec<Repository> =
-                others.into_iter().filter(|other| other.domain() == repository.domain() && *other != repository).collect();
+            let others: Vec<Repository> = others
+                .into_iter()
+                .filter(|other| other.domain() == repository.domain() && *other != repository)
+                .collect();
             let source = StoredBlob { puller: puller.clone(), blob: blob.clone() };
             let outcome = puller.registry().push_blob(&repository, &blob, &others, &source, &|_| {}).await?;
             Ok::<PushedBlob, PullError>(PushedBlob { blob, outcome })

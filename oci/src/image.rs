@@ -1,13 +1,14 @@
 //! Image configurations and manifests.
 //!
 //! `oci-spec` reads manifests and indexes; the configuration is our own type because that crate's drops `Healthcheck`, `Shell`,
-//! `OnBuild` and every unknown field, and its maps have no order. Everything written is canonical JSON: sorted keys, no blanks.
+//! `OnBuild` and every unknown field, and its maps have no order. Everything written is canonical JSON: a fixed order of keys, no blanks.
 
 mod assemble;
 mod config;
 mod error;
 mod index;
 mod manifest;
+mod written;
 
 use std::collections::BTreeMap;
 

@@ -157,8 +157,8 @@ pub struct ArgInstruction {
 /// One `name[=default]` of an ARG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgDeclaration {
-    /// The name. Like docker, bld expands it.
-    pub name: Word,
+    /// The name as it is written: neither quotes nor variables mean anything in it.
+    pub name: Text,
     /// The default.
     pub default: Option<Word>,
     /// The comment directly above of the form `# NAME description`, without the name.

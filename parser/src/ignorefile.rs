@@ -99,17 +99,17 @@ impl Patterns {
         let mut patterns = Patterns::default();
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             if !line.starts_with(b"#") {
-                patterns.add(number(index), line)?;
+                patterns.add(number(index), line, LeadingSlash::IsRoot)?;
             }
         }
         Ok(patterns)
     }
 
-    /// Patterns given one by one, as `--exclude` does: `#` is an ordinary character.
+    /// Patterns given one by one, as `--exclude` does: `#` is an ordinary character, and so is a slash in front.
     pub fn from_list<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Patterns, IgnoreError> {
         let mut patterns = Patterns::default();
         for (index, pattern) in list.into_iter().enumerate() {
-            patterns.add(number(index), pattern.as_bytes())?;
+            patterns.add(number(index), pattern.as_bytes(), LeadingSlash::IsLiteral)?;
         }
         Ok(patterns)
     }
@@ -170,7 +170,7 @@ impl Patterns {
         by_glob.or(by_name)
     }
 
-    fn add(&mut self, line: u32, written: &[u8]) -> Result<(), IgnoreError> {
+    fn add(&mut self, line: u32, written: &[u8], slash: LeadingSlash) -> Result<(), IgnoreError> {
         let written = written.trim_ascii();
         if written.is_empty() {
             return Ok(());
@@ -182,9 +182,13 @@ impl Patterns {
         if pattern.is_empty() {
             return Err(IgnoreError::EmptyException { line });
         }
+        let matches_nothing = slash == LeadingSlash::IsLiteral && pattern.starts_with(b"/");
         let pattern = clean(pattern);
         let text = String::from_utf8_lossy(written).into_owned();
         let Ok(glob) = DoubleStar::new(&pattern) else { return Err(IgnoreError::BadPattern { line, text }) };
+        if matches_nothing {
+            return Ok(());
+        }
         let index = self.lines.len();
         self.lines.push(Pattern { line, text, negated });
         if negated {
@@ -198,6 +202,15 @@ impl Patterns {
         }
         Ok(())
     }
+}
+
+/// What a slash in front of a pattern means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LeadingSlash {
+    /// The root of the tree, where every pattern begins anyway.
+    IsRoot,
+    /// A slash, and no path begins with one: paths are relative.
+    IsLiteral,
 }
 
 /// Like Go's `filepath.Clean`, without a slash in front.

@@ -25,10 +25,19 @@ pub(crate) struct LogicalLine {
     pub(crate) joined: Joined,
     /// From the first character to the last, here-document bodies included.
     pub(crate) span: Span,
-    /// The comment lines directly above, without `#`.
+    /// The comment lines above, back to the last one that is empty or to an instruction, without `#`.
     pub(crate) comments: Vec<Text>,
+    /// How many of them stand above an empty line.
+    parted: usize,
     /// Here-documents in the order of their openers.
     pub(crate) heredocs: Vec<ReadHeredoc>,
+}
+
+impl LogicalLine {
+    /// The comment lines with nothing between them and the instruction.
+    pub(crate) fn comments_directly_above(&self) -> &[Text] {
+        &self.comments[self.parted..]
+    }
 }
 
 /// Reads a text line by line.
@@ -65,25 +74,31 @@ impl<'a> Lines<'a> {
     /// The next instruction.
     pub(crate) fn next(&mut self, sink: &mut Sink) -> Option<LogicalLine> {
         let mut comments = Vec::new();
+        let mut parted = 0;
         while let Some(line) = self.physical() {
             let content = line.content.trim_start();
             if content.starts_with('#') {
-                comments.push(self.comment(line));
+                let comment = self.comment(line);
+                if comment.value.is_empty() {
+                    (comments, parted) = (Vec::new(), 0);
+                } else {
+                    comments.push(comment);
+                }
                 continue;
             }
             if content.is_empty() {
-                comments.clear();
+                parted = comments.len();
                 continue;
             }
             let start = line.start + (line.content.len() - content.len());
             let joined = self.join(content, start, sink);
             if joined.text().is_empty() {
-                comments.clear();
+                (comments, parted) = (Vec::new(), 0);
                 continue;
             }
             let mut span = joined.span(0..joined.text().len());
             let heredocs = self.heredocs(&joined, &mut span, sink);
-            return Some(LogicalLine { joined, span, comments, heredocs });
+            return Some(LogicalLine { joined, span, comments, parted, heredocs });
         }
         None
     }
@@ -92,16 +107,18 @@ impl<'a> Lines<'a> {
         let mut joined = Joined::default();
         let (piece, mut continues) = self.piece(first);
         joined.push(piece, start);
-        let mut blank_line = None;
+        let mut has_blank_line = false;
+        let mut last = Span::new(start, start);
         while continues {
             let Some(line) = self.physical() else { break };
+            last = Span::new(line.start, line.start + line.content.len());
             let content = line.content.trim_start();
             if content.starts_with('#') {
                 self.comment(line);
                 continue;
             }
             if content.is_empty() {
-                blank_line.get_or_insert(Span::new(line.start, line.start + line.content.len()));
+                has_blank_line = true;
                 continue;
             }
             let (piece, more) = self.piece(line.content);
@@ -116,11 +133,12 @@ impl<'a> Lines<'a> {
             continues = more;
         }
         joined.trim_end();
-        if let Some(span) = blank_line {
+        if has_blank_line {
+            // docker's own builder points at the end of the instruction, too.
             sink.warning(
                 "NoEmptyContinuation",
-                span,
-                "empty line inside a continued instruction",
+                last,
+                "empty line inside the continued instruction that ends here",
                 "remove the empty line; later versions of the language refuse it",
             );
         }

@@ -149,12 +149,16 @@ fn read_trigger(text: &str, sink: &mut Sink) -> Option<Located> {
             sink.error("InvalidTrigger", outcome.keyword.span(), message, instruction::trigger_hint(&name));
             None
         }
-        Statement::Instruction(instruction) => Some(locate(&line, instruction)),
+        Statement::Instruction(instruction) => {
+            crate::lint::trigger(&instruction, outcome.keyword, sink);
+            Some(locate(&line, instruction))
+        }
     }
 }
 
 fn as_line<'a>(line: &'a LogicalLine, slice: Slice<'a>, escape: char) -> Line<'a> {
-    Line { slice, span: line.span, heredocs: &line.heredocs, comments: &line.comments, escape }
+    let comments_directly_above = line.comments_directly_above();
+    Line { slice, span: line.span, heredocs: &line.heredocs, comments: &line.comments, comments_directly_above, escape }
 }
 
 fn locate(line: &LogicalLine, instruction: Instruction) -> Located {
@@ -162,7 +166,7 @@ fn locate(line: &LogicalLine, instruction: Instruction) -> Located {
         instruction,
         span: line.span,
         text: line.joined.text().to_owned(),
-        check: instruction::check_comment(&line.comments),
+        check: instruction::check_comment(line.comments_directly_above()),
     }
 }
 
@@ -186,7 +190,7 @@ impl Builder {
         let before = sink.error_count();
         let whole = Slice::whole(&line.joined);
         let Some(outcome) = instruction::parse(as_line(line, whole, escape), sink) else { return };
-        if let Some(check) = instruction::check_comment(&line.comments) {
+        if let Some(check) = instruction::check_comment(line.comments_directly_above()) {
             match CheckOptions::parse(&check.value) {
                 Ok(options) => directive::report_unknown(&options, check.span, sink),
                 Err(error) => sink.warning("InvalidCheck", check.span, error.to_string(), directive::CHECK_HINT),

@@ -99,7 +99,7 @@ fn instruction(instruction: &Instruction) -> Vec<String> {
         Instruction::Arg(arg) => {
             let mut line = "arg".to_owned();
             for declaration in &arg.declarations {
-                line.push_str(&format!(" {:?}", declaration.name.raw));
+                line.push_str(&format!(" {:?}", declaration.name.value));
                 if let Some(default) = &declaration.default {
                     line.push_str(&format!("={:?}", default.raw));
                 }

@@ -123,19 +123,6 @@ impl Registry {
             }
         }
     }
-
-    /// Whether the registry itself (no mirror) has a blob.
-    pub async fn has_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<bool, RegistryError> {
-        let doing = format!("look for blob {} in {repository}", descriptor.digest);
-        let mut route = Route::to_write(&self.shared, repository);
-        loop {
-            let access = Access::to(route.endpoint().path(repository.path()), "pull");
-            match self.shared.head_blob(route.endpoint(), repository, descriptor, &access, &doing).await {
-                Ok(found) => return Ok(found),
-                Err(error) => route.failed(error).await?,
-            }
-        }
-    }
 }
 
 impl Transfer<'_> {

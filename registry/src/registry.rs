@@ -47,6 +47,8 @@ type Listener = dyn Fn(&Notice) + Send + Sync;
 pub enum Notice {
     /// A request is repeated after a pause.
     Retry {
+        /// Who is asked again.
+        host: String,
         /// Why.
         reason: String,
         /// The pause.
@@ -127,7 +129,7 @@ impl fmt::Debug for Notices {
 impl fmt::Display for Notice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::Retry { reason, pause } => {
+            Notice::Retry { reason, pause, .. } => {
                 write!(formatter, "{reason}; trying again in {:.1} s", pause.as_secs_f32())
             }
             Notice::Mirror { mirror, reason } => write!(formatter, "mirror {mirror} is passed over: {reason}"),

@@ -73,8 +73,9 @@ impl<'a> Route<'a> {
             && wait.is_none_or(|wait| wait <= LONGEST_WAIT)
         {
             let pause = self.pause().max(wait.unwrap_or_default());
+            let host = endpoint.authority.clone();
             self.failures += 1;
-            self.shared.notice(&Notice::Retry { reason: error.to_string(), pause });
+            self.shared.notice(&Notice::Retry { host, reason: error.to_string(), pause });
             tokio::time::sleep(pause).await;
             return Ok(());
         }

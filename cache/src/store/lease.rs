@@ -35,8 +35,7 @@ pub(crate) enum Item {
 /// the same store, and the layers of every record found, are added to it by themselves.
 #[derive(Debug)]
 pub struct Lease {
-    store: Store,
-    list: Arc<List>,
+    _list: Arc<List>,
 }
 
 /// The leases of this process.
@@ -62,7 +61,7 @@ impl Store {
         registry.retain(|list| list.strong_count() > 0);
         registry.push(Arc::downgrade(&list));
         drop(registry);
-        Ok(Lease { store: self.clone(), list })
+        Ok(Lease { _list: list })
     }
 
     /// Adds something about to be made or used to every lease of this process.
@@ -115,18 +114,6 @@ impl Store {
             items.extend(fs::read_to_string(&path).context("read", &path)?.lines().filter_map(Item::parse));
         }
         Ok((items, live))
-    }
-}
-
-impl Lease {
-    /// Holds layers. What of them is there *after* this call stays.
-    pub fn add_layers(&self, layers: &[LayerId]) -> Result<(), StoreError> {
-        self.list.add(&self.store, &layers.iter().copied().map(Item::Layer).collect::<Vec<_>>())
-    }
-
-    /// Holds blobs. What of them is there *after* this call stays.
-    pub fn add_blobs(&self, blobs: &[Digest]) -> Result<(), StoreError> {
-        self.list.add(&self.store, &blobs.iter().copied().map(Item::Blob).collect::<Vec<_>>())
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct PushArgs {
 /// `bld login`.
 #[derive(Debug, Args)]
 pub(crate) struct LoginArgs {
-    /// The registry. Default: docker.io
+    /// The registry, HOST or HOST:PORT
     #[arg(value_name = "REGISTRY", default_value = "docker.io")]
     pub(crate) registry: String,
 
@@ -75,7 +75,7 @@ pub(crate) struct LoginArgs {
 /// `bld logout`.
 #[derive(Debug, Args)]
 pub(crate) struct LogoutArgs {
-    /// The registry. Default: docker.io
+    /// The registry, HOST or HOST:PORT
     #[arg(value_name = "REGISTRY", default_value = "docker.io")]
     pub(crate) registry: String,
 }

@@ -45,7 +45,7 @@ fn entry(store: &Store, name: Option<String>, descriptor: Descriptor) -> Entry {
             Entry {
                 name,
                 id: details.config.unwrap_or(descriptor.digest),
-                created: details.created.as_deref().and_then(|text| text.parse().ok()).filter(|_| size.is_ok()),
+                created: created(store, &descriptor, details.created).filter(|_| size.is_ok()),
                 descriptor,
                 size,
             }
@@ -55,6 +55,12 @@ fn entry(store: &Store, name: Option<String>, descriptor: Descriptor) -> Entry {
             Entry { name, descriptor, id, created: None, size: Err(CommandError::from_error(&error)) }
         }
     }
+}
+
+/// When it was made; an index says nothing of that, but the image in it that this machine would take does.
+fn created(store: &Store, descriptor: &Descriptor, noted: Option<String>) -> Option<Timestamp> {
+    let of_image = || local::open_any(store, descriptor, &environment::host_platform()).ok()?.config.created;
+    noted.or_else(of_image)?.parse().ok()
 }
 
 /// What `--filter` asks for. Everything must hold; of several references one is enough.
@@ -122,7 +128,7 @@ impl Filters {
         let time_of = |text: &String| -> Result<Option<Timestamp>, CommandError> {
             let (descriptor, _) = local::locate(store, text).map_err(|error| image_error(&error))?;
             let details = store.images().details(&descriptor)?;
-            Ok(details.created.and_then(|created| created.parse().ok()))
+            Ok(created(store, &descriptor, details.created))
         };
         let before = self.before.iter().map(time_of).collect::<Result<Vec<_>, _>>()?;
         let since = self.since.iter().map(time_of).collect::<Result<Vec<_>, _>>()?;

@@ -104,13 +104,7 @@ fn fetched(store: &bld_cache::Store, source: &HttpSource) -> Result<impl Read + 
     }
     let remotes = Remotes::new(store.clone(), config);
     let fetched = super::build::block_on(remotes.fetch(source))?;
-    let fetched = fetched.map_err(|error| {
-        let (hint, error) = (error.hint(), CommandError::from_error(&error));
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    })?;
+    let fetched = fetched.map_err(|error| CommandError::from_error(&error).maybe_hint(error.hint()))?;
     Ok(store.blobs().open(&fetched.digest)?)
 }
 

@@ -2,6 +2,7 @@
 
 use bld_cache::Store;
 use bld_executor::image::MAX_DOCUMENT;
+use bld_executor::image::layout::Wanted;
 use bld_executor::image::local;
 use bld_executor::image::options::Annotated;
 use bld_executor::image::options::ImageOptions;
@@ -62,7 +63,7 @@ fn create(session: &Session, args: &IndexCreateArgs) -> Result<(), CommandError>
     }
     let before = images.len();
     for text in &args.images {
-        let descriptor = taken(&store, text, &environment::host_platform())?;
+        let descriptor = taken(&store, text, Wanted::AllPlatforms)?;
         for (image, platform) in members(&store, &descriptor)? {
             let shown = platform.as_ref().map_or_else(|| "an unknown platform".to_owned(), ToString::to_string);
             match images.iter().position(|(_, known)| *known == platform) {

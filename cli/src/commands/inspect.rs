@@ -45,17 +45,7 @@ pub(super) fn run(session: &Session, args: &InspectArgs) -> Result<(), CommandEr
         }
         None => {}
     }
-    match failures.len() {
-        0 => Ok(()),
-        1 => Err(failures.remove(0)),
-        count => {
-            for failure in &failures {
-                // The code of all of them together is given below.
-                let _code = failure.report();
-            }
-            Err(CommandError::failed(format!("{count} images were not found")))
-        }
-    }
+    CommandError::together(failures, "images were not found")
 }
 
 /// docker's document of an image.

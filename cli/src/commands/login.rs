@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::io::Read as _;
 use std::io::Write as _;
 
+use bld_registry::RegistryError;
 use bld_registry::Secret;
 use bld_registry::Stored;
 use rustix::termios::LocalModes;
@@ -46,7 +47,7 @@ pub(super) fn login(session: &Session, args: &LoginArgs) -> Result<(), CommandEr
     super::build::interruptible(async {
         let registry = registries::registry(false, &[])?;
         let stored = registry.login(&args.registry, &username, Secret::new(password)).await;
-        match stored.map_err(|error| registry_error(&error))? {
+        match stored.map_err(|error| refused(&error))? {
             Stored::File(path) => write_line(&format!("credentials stored in {}, not encrypted", path.display())),
             Stored::Helper(program) => write_line(&format!("credentials stored by {program}")),
         }
@@ -58,11 +59,19 @@ pub(super) fn logout(args: &LogoutArgs) -> Result<(), CommandError> {
     super::build::interruptible(async {
         let registry = registries::registry(false, &[])?;
         let was_there = registry.logout(&args.registry).await.map_err(|error| registry_error(&error))?;
-        match was_there {
-            true => print(&format!("Removing login credentials for {}\n", args.registry)),
-            false => print(&format!("Not logged in to {}\n", args.registry)),
-        }
+        let became = if was_there { "Removing login credentials for" } else { "Not logged in to" };
+        print(&format!("{became} {}\n", args.registry))
     })
+}
+
+/// A login that the registry does not accept is about what was typed just now, not about what was stored once.
+fn refused(error: &RegistryError) -> CommandError {
+    match error {
+        RegistryError::Unauthorized { .. } => {
+            CommandError::from_error(error).hint("check the user name and the password; nothing was stored")
+        }
+        _ => registry_error(error),
+    }
 }
 
 fn from_stdin() -> Result<String, CommandError> {

@@ -55,10 +55,12 @@ struct Session {
 impl Session {
     /// For commands that make no sense without a network.
     fn online(&self, command: &str) -> Result<(), CommandError> {
-        match self.offline {
-            true => Err(CommandError::usage(format!("{command} needs a registry, and --offline (or BLD_OFFLINE) forbids to ask one"))),
-            false => Ok(()),
+        if self.offline {
+            return Err(CommandError::usage(format!(
+                "{command} needs a registry, and --offline (or BLD_OFFLINE) forbids to ask one"
+            )));
         }
+        Ok(())
     }
 
     fn open_store(&self) -> Result<Store, CommandError> {
@@ -91,7 +93,7 @@ impl Session {
     fn open_existing_store(&self) -> Result<Store, CommandError> {
         if !self.is_default && !self.root.join("format").exists() {
             return Err(CommandError::failed(format!("there is no store in {}", self.root.display()))
-                .hint("`bld build`, `bld import` and `bld load` make one"));
+                .hint("`bld build`, `bld pull`, `bld import` and `bld load` make one"));
         }
         self.open_store()
     }
@@ -172,10 +174,5 @@ fn print(text: &str) -> Result<(), CommandError> {
 
 /// An error about an image, with what to do about it.
 fn image_error(error: &bld_executor::image::ImagesError) -> CommandError {
-    let hint = error.hint();
-    let error = CommandError::from_error(error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::from_error(error).maybe_hint(error.hint())
 }

@@ -27,20 +27,30 @@ pub(super) fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError
     let store = session.open_store()?;
     let host = environment::host_platform();
     let platform = match &args.platform {
-        Some(text) => super::build::request::platform(text, &host)?,
+        Some(text) => super::build::values::platform(text, &host)?,
         None => host,
     };
-    super::build::interruptible(async {
+    let mut was_wrong = false;
+    let pulled = super::build::interruptible(async {
         let puller = registries::puller(&store, args.quiet, &[])?;
         let _lease = store.lease()?;
         for name in &args.images {
             let reference = crate::reference::parse_any(name)?;
             for reference in wanted(&puller, reference, args.all_tags).await? {
-                pull(session, &store, &puller, &reference, &platform, args.quiet).await?;
+                let outcome = pull(session, &store, &puller, &reference, &platform, args.quiet).await?;
+                outcome.map_err(|error| {
+                    was_wrong = error.is_wrong_content();
+                    image_error(&error)
+                })?;
             }
         }
         Ok(())
-    })
+    });
+    if was_wrong {
+        // What came before it was noticed is of no use, unlike what came before a network failed.
+        store.garbage().remove_unreferenced()?;
+    }
+    pulled
 }
 
 /// The one image, or all of its repository.
@@ -61,18 +71,22 @@ async fn pull(
     reference: &Reference,
     platform: &Platform,
     quiet: bool,
-) -> Result<(), CommandError> {
+) -> Result<Result<(), ImagesError>, CommandError> {
     let before = store.images().get(&reference.to_string())?;
     let (root, image) = documents(store, puller, reference, platform).await?;
-    unpack(session, store, puller, &image).await?;
+    if let Err(error) = bring(session, store, puller, &image).await {
+        return Ok(Err(error));
+    }
     // A layer that was unpacked long ago may have lost its blob since; an archive or a push wants it.
-    let ensured = puller.ensure(image.manifest.layers.iter()).await;
-    ensured.map_err(|error| image_error(&ImagesError::Pull { name: reference.familiar(), source: Box::new(error) }))?;
+    if let Err(error) = puller.ensure(image.manifest.layers.iter()).await {
+        return Ok(Err(ImagesError::Pull { name: reference.familiar(), source: Box::new(error) }));
+    }
+    store.images().set(&reference.to_string(), &root)?;
     if !quiet {
         let news = if before.as_ref() == Some(&root) { "is up to date" } else { "is new here" };
         write_line(&format!("{} {news}: {}", reference.familiar(), root.digest));
     }
-    print(&format!("{reference}\n"))
+    print(&format!("{reference}\n")).map(Ok)
 }
 
 /// Brings an image without its layers and its name, which it gets when it is whole; answers what that will stand for too.
@@ -96,31 +110,24 @@ pub(super) async fn unpack(
     puller: &Puller,
     image: &LocalImage,
 ) -> Result<(), CommandError> {
+    bring(session, store, puller, image).await.map_err(|error| image_error(&error))
+}
+
+async fn bring(session: &Session, store: &Store, puller: &Puller, image: &LocalImage) -> Result<(), ImagesError> {
     puller.start(image.manifest.layers.iter());
     let layers = Layers::new(store.clone(), layer_mode(session.identity)).with_puller(Some(puller.clone()));
-    let adopted = image.layers().map_err(|error| image_error(&error))?;
+    let adopted = image.layers()?;
     let adopted = adopted.iter().map(|layer| store.layers().adopt_image_layer(layer)).collect::<Result<Vec<_>, _>>()?;
     let unpacked = tokio::task::spawn_blocking(move || layers.directories(&adopted).map(|_| ())).await;
-    let unpacked = unpacked.map_err(|_| CommandError::failed("unpacking was stopped"))?;
-    unpacked.map_err(|error| image_error(&ImagesError::Execute(error)))
+    unpacked.map_err(|_| ImagesError::Execute(PullError::Stopped.into()))?.map_err(ImagesError::Execute)
 }
 
 /// Blobs of an image could not be pulled: what to do about it.
 pub(super) fn pull_error(error: &PullError) -> CommandError {
-    let hint = error.hint();
-    let error = CommandError::from_error(error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::from_error(error).maybe_hint(error.hint())
 }
 
 /// An error of a registry, with what to do about it.
 pub(super) fn registry_error(error: &bld_registry::RegistryError) -> CommandError {
-    let hint = error.hint();
-    let error = CommandError::from_error(error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::from_error(error).maybe_hint(error.hint())
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use bld_cache::Store;
 use bld_executor::image::ImagesError;
+use bld_executor::image::layout::Wanted;
 use bld_executor::image::local;
-use bld_executor::image::sources;
 use bld_executor::pull::Puller;
 use bld_executor::push::PushedBlob;
 use bld_oci::image::Descriptor;
@@ -78,14 +78,14 @@ fn wanted(store: &Store, args: &PushArgs) -> Result<Vec<(Descriptor, Reference)>
         };
         let images = store.images().list()?.into_iter();
         let all: Vec<_> = images.filter_map(|(name, root)| Some((root, of_repository(name)?))).collect();
-        return match all.is_empty() {
-            true => Err(CommandError::failed(format!("no image of `{}` is in the local store", named.repository()))),
-            false => Ok(all),
-        };
+        if all.is_empty() {
+            return Err(CommandError::failed(format!("no image of `{}` is in the local store", named.repository())));
+        }
+        return Ok(all);
     }
     let (mut root, name) = find(store, args)?;
     if let Some(text) = &args.platform {
-        let platform = super::build::request::platform(text, &environment::host_platform())?;
+        let platform = super::build::values::platform(text, &environment::host_platform())?;
         root = local::open(store, &root, &platform).map_err(|error| image_error(&error))?.descriptor;
     }
     let target = match (&args.target, name) {
@@ -104,7 +104,7 @@ fn find(store: &Store, args: &PushArgs) -> Result<(Descriptor, Option<String>), 
     match local::locate(store, &args.image) {
         Err(ImagesError::NotFound { .. } | ImagesError::BadName { .. }) if Path::new(&args.image).exists() => {
             let path = environment::absolute(Path::new(&args.image))?;
-            let root = sources::take_in(store, &path);
+            let root = local::take(store, &path, Wanted::AllPlatforms);
             Ok((root.map_err(|error| image_error(&error))?, None))
         }
         found => found.map_err(|error| image_error(&error)),

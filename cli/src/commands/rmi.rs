@@ -31,17 +31,7 @@ pub(super) fn run(session: &Session, args: &RmiArgs) -> Result<(), CommandError>
     if removed && freed.bytes > 0 {
         write_line(&format!("Freed {}", human_size(freed.bytes)));
     }
-    match failures.len() {
-        0 => Ok(()),
-        1 => Err(failures.remove(0)),
-        count => {
-            for failure in &failures {
-                // The code of all of them together is given below.
-                let _code = failure.report();
-            }
-            Err(CommandError::failed(format!("{count} images were not removed")))
-        }
-    }
+    CommandError::together(failures, "images were not removed")
 }
 
 /// Takes away one name, or an image named by ID; answers what to print.

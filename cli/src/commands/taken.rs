@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bld_cache::Store;
 use bld_executor::image::ImagesError;
+use bld_executor::image::layout::Wanted;
 use bld_executor::image::local;
 use bld_executor::image::local::LocalImage;
 use bld_executor::image::peek;
@@ -16,12 +17,12 @@ use crate::environment;
 use crate::error::CommandError;
 
 /// The manifest or index that `text` means. The store's lease must live as long as it is used.
-pub(super) fn taken(store: &Store, text: &str, platform: &Platform) -> Result<Descriptor, CommandError> {
+pub(super) fn taken(store: &Store, text: &str, wanted: Wanted<'_>) -> Result<Descriptor, CommandError> {
     let path = Path::new(text);
     match local::locate(store, text) {
         Ok((descriptor, _)) => Ok(descriptor),
         Err(ImagesError::NotFound { .. }) if peek::is_there(path) => {
-            local::take(store, path, platform).map_err(|error| image_error(&error))
+            local::take(store, path, wanted).map_err(|error| image_error(&error))
         }
         Err(error) => Err(image_error(&error)),
     }
@@ -34,7 +35,7 @@ pub(super) fn taken_image(store: &Store, text: &str, demanded: Option<&str>) -> 
         Some(text) => Platform::parse(text, &host).map_err(|error| CommandError::usage(error.to_string()))?,
         None => host,
     };
-    let descriptor = taken(store, text, &platform)?;
+    let descriptor = taken(store, text, Wanted::Platform(&platform))?;
     let image = local::open_any(store, &descriptor, &platform).map_err(|error| image_error(&error))?;
     let is = image.config.platform();
     if demanded.is_some() && !platform.accepts(&is) {

@@ -48,7 +48,12 @@ fn build(directory: &Path, dockerfile: &str, environment: &[(&str, &str)], umask
         find . -exec touch -h -d @1650000000 {} +";
     support::run(Command::new("sh").args(["-e", "-c", tar]).current_dir(&context)).succeeded();
 
-    let store = Store::empty();
+    build_in(&Store::empty(), directory, environment, umask)
+}
+
+/// The same with the context that is there, in `store`.
+fn build_in(store: &Store, directory: &Path, environment: &[(&str, &str)], umask: &str) -> (String, Vec<u8>) {
+    let context = directory.join("context");
     let epoch = |mut command: Command| {
         command.env("SOURCE_DATE_EPOCH", EPOCH);
         command
@@ -88,4 +93,32 @@ fn files_in_two_stores() {
 #[test]
 fn a_deterministic_command_in_two_stores() {
     twice(WITH_RUN);
+}
+
+#[test]
+fn a_store_warm_from_a_build_without_epoch() {
+    const ALL: &str = "\
+FROM busybox:1 AS first
+WORKDIR /made/by/workdir
+COPY a.txt dir /made/by/copy/
+COPY <<END /made/by/heredoc
+a heredoc
+END
+RUN mkdir -p /ran/x && echo x > /ran/x/y && ln -s x /ran/link
+FROM first
+COPY --from=first /ran /copied
+RUN rm -r /made/by/copy
+";
+    for epoch in ["1700000000", "100000000"] {
+        let directory = TempDir::new().unwrap();
+        let environment = [("SOURCE_DATE_EPOCH", epoch)];
+        let (digest, bytes) = build(directory.path(), ALL, &environment, "022");
+        let warm = Store::empty();
+        let (other, without) = build_in(&warm, directory.path(), &[("SOURCE_DATE_EPOCH", "")], "022");
+        assert_ne!(digest, other, "the epoch changes nothing");
+        assert!(bytes != without);
+        let (again, warm_bytes) = build_in(&warm, directory.path(), &environment, "022");
+        assert_eq!(digest, again);
+        assert!(bytes == warm_bytes, "equal digests, but the archives differ");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! testdata/conformance/DIFFERENCES             in what we and buildah differ on purpose: case | field | reason
+//!                     /prepare.lib              what several prepare.sh do: they source it
 //!                     /CASE/Dockerfile
 //!                          /context/           may be absent: an empty context
 //!                          /prepare.sh         run inside a copy of the context: makes what git cannot carry. The builders

@@ -1,9 +1,12 @@
 //! From pull to push, against docker's own registry.
 
+mod faults;
 mod host;
 mod lazy;
+mod memory;
 mod offline;
 mod platforms;
+mod proxy;
 mod running;
 
 use std::io::Write as _;

@@ -52,7 +52,7 @@ fn rebuilds_and_archives_need_no_network() {
     let mut build = host.bld(&fresh);
     build.args(["build", "--build-context"]).arg(format!("{}=oci-archive:{}", host.image("base:1"), tar.display()));
     build.arg(context.path());
-    let (built, calls) = traced(&build, &log);
-    built.succeeded();
+    let (outcome, calls) = traced(&build, &log);
+    outcome.succeeded();
     assert_eq!(calls, "");
 }

@@ -66,8 +66,8 @@ fn stages_for_the_build_platform_are_shared() {
     let out = context.path().join("out");
     let mut build = store.bld();
     build.args(["build", "--progress", "plain", "--platform", "linux/amd64,linux/arm64", "-o"]).arg(&out);
-    let built = support::run(build.arg(context.path())).succeeded();
-    assert_eq!(built.stderr.matches("RUN echo compiled").count(), 1, "{}", built.stderr);
+    let outcome = support::run(build.arg(context.path())).succeeded();
+    assert_eq!(outcome.stderr.matches("RUN echo compiled").count(), 1, "{}", outcome.stderr);
     for (directory, file) in [("linux_amd64", "out-amd64"), ("linux_arm64", "out-arm64")] {
         assert_eq!(std::fs::read_to_string(out.join(directory).join(file)).unwrap(), "compiled\n");
     }

@@ -56,6 +56,7 @@ const LARGE: usize = 100_000;
 pub(super) struct Proxy {
     /// `127.0.0.1:PORT`.
     pub(super) name: String,
+    settings: tempfile::TempDir,
     state: Arc<State>,
 }
 
@@ -67,7 +68,7 @@ struct State {
     /// How often a request was hurt since it last was not.
     hurt: Mutex<HashMap<String, u32>>,
     blob_bytes: AtomicU64,
-    requests: AtomicUsize,
+    requests: Mutex<Vec<String>>,
     faulty: AtomicUsize,
 }
 
@@ -82,7 +83,7 @@ impl Proxy {
             random: Mutex::new(0x9e37_79b9_7f4a_7c15),
             hurt: Mutex::default(),
             blob_bytes: AtomicU64::new(0),
-            requests: AtomicUsize::new(0),
+            requests: Mutex::default(),
             faulty: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&state);
@@ -93,7 +94,7 @@ impl Proxy {
                 std::thread::spawn(move || state.serve(&connection).ok());
             }
         });
-        Proxy { name, state }
+        Proxy { name, settings: tempfile::tempdir().unwrap(), state }
     }
 
     /// The name of an image behind this.
@@ -103,7 +104,7 @@ impl Proxy {
 
     /// The binary on a store, allowed to ask, and in a hurry to ask again.
     pub(super) fn bld(&self, store: &Store) -> std::process::Command {
-        let settings = store.root().join("registries.toml");
+        let settings = self.settings.path().join("registries.toml");
         std::fs::write(&settings, "retries = 8\nretry-pause-ms = 10\nidle-timeout = 20\n").unwrap();
         let mut command = store.bld();
         command.env_remove("BLD_OFFLINE").env("BLD_REGISTRIES", settings);
@@ -117,7 +118,12 @@ impl Proxy {
 
     /// How many requests came, and how many of them were hurt.
     pub(super) fn requests(&self) -> (usize, usize) {
-        (self.state.requests.load(Ordering::Relaxed), self.state.faulty.load(Ordering::Relaxed))
+        (self.state.requests.lock().unwrap().len(), self.state.faulty.load(Ordering::Relaxed))
+    }
+
+    /// How many requests had this in their first line.
+    pub(super) fn requests_with(&self, text: &str) -> usize {
+        self.state.requests.lock().unwrap().iter().filter(|request| request.contains(text)).count()
     }
 }
 
@@ -149,7 +155,7 @@ impl State {
         let mut reader = BufReader::new(client);
         let head = self.head(&mut reader)?;
         let request = head.lines().next().unwrap_or_default().to_owned();
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests.lock().unwrap().push(request.clone());
         if self.chance(&request, self.faults.failing) {
             let status = match self.random() % 3 {
                 0 => "500 Internal Server Error\r\n",
@@ -220,7 +226,9 @@ impl State {
         }
         let has_body = request.starts_with("GET ") && length.is_some_and(|length| length > 0);
         let mut left = match length {
-            Some(length) if has_body && self.chance(request, self.faults.cutting) => self.random() as usize % length,
+            Some(length) if has_body && self.chance(request, self.faults.cutting) => {
+                usize::try_from(self.random() % length as u64).unwrap()
+            }
             _ => usize::MAX,
         };
         let mut client = client;

@@ -24,8 +24,13 @@ fn a_missing_image_is_pulled_once() {
     let again = run(&[]).succeeded();
     assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("on\n", ""));
     assert_eq!(host.sent().1, requests, "a second run asks the registry");
+    assert_eq!(run(&["--pull=always"]).succeeded().stdout, "on\n");
+    assert!(host.sent().1 > requests, "`--pull=always` does not ask the registry");
+    let forbidden = support::run(host.bld(&store).args(["--offline", "run", "--pull=always", &name, "true"]));
+    assert!(forbidden.stderr.contains("`--pull=always` needs a registry"), "{}", forbidden.failure());
     let nowhere = support::run(host.bld(&store).args(["run", &host.image("nosuch:1")]));
     assert_eq!(nowhere.code, Some(125), "{}", nowhere.failure());
+    assert!(nowhere.stderr.contains("it is not in the local store either"), "{}", nowhere.failure());
 }
 
 /// A build that only copies leaves the layers of its base where they are; a run needs them.

@@ -67,6 +67,7 @@ fn names() {
         site.shell(&["--hostname", "box.test"], "hostname; cat /etc/hostname; echo $HOSTNAME"),
         "box.test\n".repeat(3)
     );
+    assert_eq!(site.shell(&["-h", "short"], "hostname"), "short\n");
     assert_eq!(site.shell(&["--name", "box_1"], "hostname"), "box_1\n");
     let random = site.shell(&[], "hostname");
     assert!(random.len() == 13 && random.trim().bytes().all(|byte| byte.is_ascii_hexdigit()), "{random}");

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 /// What a path answers with.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, and a test names those it wants")]
 pub(super) struct Page {
     pub(super) body: Vec<u8>,
     pub(super) headers: Vec<(&'static str, String)>,

@@ -14,23 +14,16 @@ use crate::support::Store;
 fn flags_of_others_are_refused_by_name_or_honoured() {
     let (store, work) = scene("FROM scratch\nLABEL a=b\n");
     let build = |flags: &[&str]| bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
-    for flag in [
-        "--push",
-        "--squash-all",
-        "--cache-from=x",
-        "--digest-file=x",
-        "--pull",
-        "--sbom",
-        "--memory=1g",
-        "--destination=x",
-    ] {
+    for flag in ["--squash-all", "--cache-from=x", "--digest-file=x", "--sbom", "--memory=1g", "--destination=x"] {
         let refused = build(&[flag]);
         let name = flag.split('=').next().unwrap();
         says(&refused, 2, &[&format!("error: `{name}` is not supported: "), "hint: "]);
         assert!(!refused.stderr.contains("-- --"), "{}", refused.failure());
     }
     says(&build(&["--taget", "x"]), 2, &["has no flag `--taget`", "did you mean `--target`?"]);
-    says(&bld(&store, work.path(), &["push", "x"]), 2, &["`bld push` is not supported", "skopeo copy"]);
+    says(&build(&["--push"]), 2, &["needs a name that says where", "--tag REGISTRY/NAME:TAG"]);
+    says(&build(&["--push", "-t", "x"]), 2, &["pushing needs a registry, and --offline (or BLD_OFFLINE) forbids"]);
+    says(&bld(&store, work.path(), &["push", "x"]), 2, &["`bld push` needs a registry, and --offline"]);
     let accepted =
         build(&["--rm", "--force-rm", "--layers", "--pull=false", "--provenance=false", "--sbom=false", "-q"]);
     accepted.succeeded();
@@ -42,11 +35,11 @@ fn flags_of_others_are_refused_by_name_or_honoured() {
         support::run(build.current_dir(work.path())).succeeded().stdout
     };
     assert!(bld(&store, work.path(), &["images", "--digests"]).succeeded().stdout.contains(digest.trim()));
-    assert!(bld(&store, work.path(), &["build", "--help"]).succeeded().stdout.contains("--pull=false"));
+    assert!(bld(&store, work.path(), &["build", "--help"]).succeeded().stdout.contains("--provenance=false"));
     assert!(bld(&store, work.path(), &["help", "build"]).succeeded().stdout.contains("--target"));
     assert!(bld(&store, work.path(), &["version"]).succeeded().stdout.starts_with("bld "));
     let usage = bld(&store, work.path(), &["build"]);
-    says(&usage, 2, &["Usage: bld build"]);
+    says(&usage, 2, &["Usage: bld build", "hint: `bld build .` builds"]);
     assert!(!usage.stderr.contains("--root") && !usage.stderr.contains("--progress"), "{}", usage.failure());
 }
 
@@ -84,6 +77,55 @@ fn archives_of_the_wrong_kind_are_told_apart() {
         let text = "error: Dockerfile is not a tar archive (plain, gzip, bzip2, xz or zstd)\n";
         assert_eq!(run(command).stderr, text);
     }
+}
+
+#[test]
+fn a_dockerfile_alone_has_no_context() {
+    let (store, work) = scene("FROM scratch\nCOPY app /\n");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec {} build - < Dockerfile", env!("CARGO_BIN_EXE_bld"))]);
+    let run = support::run(shell.env("BLD_ROOT", store.root()).current_dir(work.path()));
+    says(
+        &run,
+        1,
+        &["`app` not found", "hint: a Dockerfile alone has no build context: `bld build -f - DIRECTORY < FILE`"],
+    );
+}
+
+#[test]
+fn what_is_asked_about_an_image_is_answered_if_only_files_are_written() {
+    let (store, work) = scene("FROM scratch\nCOPY Dockerfile /\n");
+    let run = |arguments: &[&str]| bld(&store, work.path(), arguments);
+    run(&["build", "-o", "type=tar,dest=a.tar", "--iidfile", "id", "--metadata-file", "metadata", "."]).succeeded();
+    run(&["build", "-t", "app", "."]).succeeded();
+    let id = std::fs::read_to_string(work.path().join("id")).unwrap();
+    assert_eq!(run(&["inspect", "-f", "{{.Id}}", "app"]).succeeded().stdout.trim(), id);
+    assert!(std::fs::read_to_string(work.path().join("metadata")).unwrap().contains(&id));
+}
+
+#[test]
+fn an_index_is_as_old_as_its_image_for_this_machine() {
+    let (store, work) = scene("FROM scratch\nCOPY Dockerfile /\n");
+    let run = |arguments: &[&str]| bld(&store, work.path(), arguments).succeeded().stdout;
+    run(&["build", "-t", "many", "--platform", "linux/amd64,linux/arm64", "."]);
+    run(&["build", "-t", "one", "."]);
+    let created = |name: &str| run(&["images", "--format", "{{.CreatedAt}}", name]);
+    assert!(created("many").contains(" UTC"), "{}", created("many"));
+    assert_eq!(created("many"), created("one"));
+}
+
+/// Lines of a build's history that make no layer are not younger than the layers above them.
+#[test]
+fn history_goes_forward() {
+    let (store, work) = scene("FROM scratch\nLABEL a=b\nCOPY first /\nENV c=d\nCOPY second /\n");
+    std::fs::write(work.path().join("first"), "1").unwrap();
+    for second in ["1", "2"] {
+        std::fs::write(work.path().join("second"), second).unwrap();
+        bld(&store, work.path(), &["build", "-t", "app", "."]).succeeded();
+    }
+    let history = bld(&store, work.path(), &["history", "-H=false", "--format", "{{.CreatedAt}}", "app"]);
+    let times: Vec<String> = history.succeeded().stdout.lines().map(str::to_owned).collect();
+    assert!(times.len() == 4 && times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
 }
 
 #[test]
@@ -163,8 +205,8 @@ fn messages_count_and_say_things_once() {
     write(&work, &format!("FROM busybox:1\nRUN echo said; {long}\n"));
     let failed = bld(&store, work.path(), &["build", "."]);
     says(&failed, 1, &["#2 ERROR: exited with status 127", " > [2/2] RUN\n", "…` exited with status 127"]);
-    // The name of the step, the excerpt and what the shell says.
-    assert_eq!(failed.stderr.matches(&long).count(), 4, "{}", failed.failure());
+    // The name of the step, the excerpt, what the shell says, and what to do about it.
+    assert_eq!(failed.stderr.matches(&long).count(), 5, "{}", failed.failure());
     write(&work, "FROM busybox:1\nRUN true\n");
     let platform = ["build", "-q", "--platform", "linux/s390x", "."];
     says(&bld(&store, work.path(), &platform), 0, &["warning: base image"]);

@@ -28,7 +28,6 @@ use std::sync::RwLock;
 
 use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
-use rayon::prelude::*;
 use rustix::fs::FileType;
 use rustix::fs::Statx;
 
@@ -94,11 +93,6 @@ impl ContextTree {
             contents: RwLock::default(),
             links: Mutex::default(),
         })
-    }
-
-    /// Hashes many files at once, on all processors. The answers are remembered.
-    pub fn prefetch(&self, paths: &[ImagePath]) -> Result<(), ViewError> {
-        paths.par_iter().try_for_each(|path| self.content(path).map(drop))
     }
 
     /// The line of the ignore file because of which `path` does not exist here.

@@ -155,6 +155,8 @@ impl<'a> Planner<'a> {
     ) -> Result<(), CopyError> {
         let (target, node) = resolve(&self.plan, &destination.path, true)?;
         match node {
+            // Nothing matched: nothing is touched, but the directory is made if it is not there.
+            Some(ViewNode { kind: ViewKind::Directory, .. }) if pick.pivot && pick.entries.is_empty() => {}
             Some(ViewNode { kind: ViewKind::Directory, .. }) => self.plan.ensure_directory(&target, made_up)?,
             Some(_) => {
                 return Err(CopyError::DirectoryOntoFile { source_path: pick.written.clone(), destination: target });

@@ -220,7 +220,6 @@ fn select_with_parents(
     if entries.is_empty() && !wanted.is_root() {
         let excluded = source.exclusions.and_then(|exclusions| exclusions.excluded_by(&path.join(wanted.relative())));
         selection.notes.push(Note::NoMatch { pattern: written.to_owned(), excluded });
-        return Ok(());
     }
     selection.picks.push(Pick { written: written.to_owned(), name: Vec::new(), path, node, entries, pivot: true });
     Ok(())

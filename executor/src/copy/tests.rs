@@ -136,7 +136,7 @@ fn later_actions_see_earlier_ones() {
     let source = MemoryTree::new("passwd=app:x:77:88::/:");
     let lower = MemoryTree::new("");
     let actions = vec![
-        FileAction::Copy(copy("passwd /etc/passwd")),
+        FileAction::Copy(copy("passwd /etc/")),
         FileAction::Mkdir(Mkdir {
             path: ImagePath::new("/w/x"),
             owner: Some(Owner { user: "app".to_owned(), group: None }),
@@ -235,7 +235,9 @@ fn sources_missing_from_a_context_are_explained() {
     let both = format!("did you mean `package.json`? {stay}");
     assert_eq!(told("../pakage.json /x"), ("`../pakage.json` not found".to_owned(), both));
     let link = "`link` is a symbolic link to `/etc/passwd`, which is not in the build context";
-    assert_eq!(told("link x/../yyy /x/"), (format!("{link}; `x/../yyy` not found"), String::new()));
+    let inside = "copy what it points to into the build context; paths are relative to the build context, the last \
+                  argument of `bld build`";
+    assert_eq!(told("link x/../yyy /x/"), (format!("{link}; `x/../yyy` not found"), inside.to_owned()));
     assert_eq!(told("--parents link/x /x/").0, link);
 }
 

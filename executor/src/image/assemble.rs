@@ -178,7 +178,11 @@ fn documents(
     let image_time = times.image(plan, base, blobs)?;
     let squashed = blobs.first().filter(|_| options.squash);
     let mut layers = built.iter().zip(blobs).filter(|_| squashed.is_none());
-    let mut latest = image_time;
+    // What comes before the first layer of a build was not made after it.
+    let mut latest = match built.first().filter(|_| squashed.is_none()) {
+        Some(first) => times.layer(*first)?,
+        None => image_time,
+    };
     for planned in &plan.steps {
         let layer = planned.vertex.and_then(|_| layers.next());
         if let Some((id, _)) = layer {

@@ -22,7 +22,8 @@ use super::ImagesError;
 use super::MAX_DOCUMENT;
 use super::archive::image_of;
 use super::image_layers;
-use super::sources::ingest_layout;
+use super::layout;
+use super::layout::Wanted;
 use crate::worker::Layers;
 
 /// An image with its documents.
@@ -127,9 +128,9 @@ pub fn size(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Resu
     Ok(size)
 }
 
-/// The only image of the archive or layout directory at `path`, taken into the store without a name.
-pub fn take(store: &Store, path: &Path, platform: &Platform) -> Result<Descriptor, ImagesError> {
-    if path.is_dir() { ingest_layout(store, path, None, platform) } else { image_of(store, path, None) }
+/// The only image of the archive or layout directory at `path`, taken into the store without a name. An archive always comes whole.
+pub fn take(store: &Store, path: &Path, wanted: Wanted<'_>) -> Result<Descriptor, ImagesError> {
+    if path.is_dir() { layout::ingest(store, path, None, wanted) } else { image_of(store, path, None) }
 }
 
 /// The files of an image as layers: index and directory of each, bottom to top. While a lease of the store lives, they stay.

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod assemble;
 pub mod compare;
 pub mod import;
+pub mod layout;
 pub mod local;
 pub mod named;
 pub mod options;
@@ -157,6 +158,16 @@ pub enum ImagesError {
 }
 
 impl ImagesError {
+    /// Whether a registry sent something else than it promised.
+    pub fn is_wrong_content(&self) -> bool {
+        match self {
+            ImagesError::Pull { source, .. } => source.is_wrong_content(),
+            ImagesError::Execute(ExecuteError::Pull(error)) => error.is_wrong_content(),
+            ImagesError::Execute(error) => matches!(error, ExecuteError::Unpack { .. } | ExecuteError::Layer(_)),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -170,7 +181,12 @@ impl ImagesError {
                     similar.unwrap_or_default()
                 ))
             }
+            ImagesError::Pull { name, source } if source.is_unreachable() => Some(format!(
+                "the local store has no `{name}` either: `bld load -i FILE` takes it from an archive, \
+                 `--build-context {name}=oci-layout://DIR` uses it where it is; registries.toml can name a mirror"
+            )),
             ImagesError::Pull { source, .. } => source.hint(),
+            ImagesError::Execute(error) => error.hint(),
             ImagesError::PullMissing { similar, .. } => Some(format!("did you mean `{similar}`, which is in the store?")),
             ImagesError::BadName { name, .. } => lower_case(name).map(|name| format!("did you mean `{name}`?")),
             ImagesError::NotAnImage { path } => {

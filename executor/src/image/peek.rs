@@ -29,8 +29,8 @@ use super::archive::manifest_of;
 use super::archive::split_name;
 use super::local::LocalImage;
 use super::local::open_from;
-use super::sources::blob_path;
-use super::sources::read_small;
+use super::layout::blob_path;
+use super::layout::read_small;
 use super::stream::open_tar;
 
 /// Documents of one archive take no more memory than this.

@@ -15,7 +15,6 @@ use tokio::sync::OnceCell;
 use super::ImagesError;
 use super::local;
 use super::local::LocalImage;
-use crate::pull::PullError;
 use crate::pull::Puller;
 
 /// `--pull`: when registries are asked for an image.
@@ -84,10 +83,9 @@ impl KnownImages {
         let Some(puller) = self.puller_for(name) else {
             return match here {
                 Some(root) => Ok(root),
-                None => Err(ImagesError::NotFound {
-                    name: name.to_owned(),
-                    similar: local::similar(&self.store, name)?,
-                }),
+                None => {
+                    Err(ImagesError::NotFound { name: name.to_owned(), similar: local::similar(&self.store, name)? })
+                }
             };
         };
         match here {

@@ -74,6 +74,15 @@ impl PullError {
         }
     }
 
+    /// Whether a registry sent something else than was asked for.
+    pub fn is_wrong_content(&self) -> bool {
+        match self {
+            PullError::Registry(error) => matches!(**error, RegistryError::Content { .. }),
+            PullError::Shared(error) => error.is_wrong_content(),
+            _ => false,
+        }
+    }
+
     /// Whether no registry could be reached: what is here may be used instead.
     pub fn is_unreachable(&self) -> bool {
         match self {

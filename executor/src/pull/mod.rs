@@ -186,7 +186,8 @@ impl Puller {
                         self.note_origin(repository, &descriptor, &manifest)?;
                     }
                     let (config, _) = self.document(&manifest.config).await?;
-                    let broken = |source| PullError::Broken { digest: manifest.config.digest, source: Box::new(source) };
+                    let broken =
+                        |source| PullError::Broken { digest: manifest.config.digest, source: Box::new(source) };
                     ImageConfig::parse(&config).map_err(broken)?;
                     return Ok(());
                 }
@@ -222,7 +223,12 @@ impl Puller {
         Ok(())
     }
 
-    pub(crate) fn note_origin(&self, repository: &Repository, image: &Descriptor, manifest: &Manifest) -> Result<(), PullError> {
+    pub(crate) fn note_origin(
+        &self,
+        repository: &Repository,
+        image: &Descriptor,
+        manifest: &Manifest,
+    ) -> Result<(), PullError> {
         let blobs = manifest.layers.iter().chain([image, &manifest.config]);
         let digests: Vec<Digest> = blobs.map(|blob| blob.digest).collect();
         Ok(self.shared.store.origins().add(&repository.to_string(), &digests)?)
@@ -248,7 +254,8 @@ impl Puller {
     pub async fn ensure(&self, blobs: impl IntoIterator<Item = &Descriptor>) -> Result<(), PullError> {
         let mut pulls = Vec::new();
         for blob in blobs {
-            if self.shared.store.blobs().contains(&blob.digest)?.is_none() {
+            // Of another size than is said: the registry is asked, and what it says is the error.
+            if self.shared.store.blobs().contains(&blob.digest)? != Some(blob.size) {
                 pulls.push(self.pull(blob)?);
             }
         }
@@ -300,8 +307,7 @@ impl Puller {
             (self.shared.observer)(&Download { blob, repository, is_done: false });
             let (pieces, incoming) = mpsc::channel(PIECES);
             let (store, announced, readers) = (self.shared.store.clone(), blob.clone(), Arc::clone(progress));
-            let writing =
-                self.shared.runtime.spawn_blocking(move || write(&store, &announced, &readers, incoming));
+            let writing = self.shared.runtime.spawn_blocking(move || write(&store, &announced, &readers, incoming));
             let mut sink = Sink { pieces };
             let mut fetched = self.shared.registry.blob(repository, blob, &mut sink, &|_| {}).await;
             if fetched.is_ok() {
@@ -474,3 +480,6 @@ fn write(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

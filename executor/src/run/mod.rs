@@ -1,7 +1,7 @@
 //! Runs an image in the foreground, to try it: one process, and nothing left of it afterwards.
 //!
 //! ```text
-//! image configuration + request -> Spec        (here)
+//! image configuration + `request` -> Spec      (here)
 //! layers below, a throw-away directory on top  (the store's tmp/, gone with this process or by the next one)
 //! limits -> cgroups                            (`cgroup`)
 //! -p, -P -> forwarded ports                    (`ports`)
@@ -10,34 +10,32 @@
 //! ONBUILD mean nothing here.
 
 pub mod cgroup;
+pub mod error;
 pub mod ports;
+pub mod request;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
-use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bld_cache::Store;
-use bld_cache::StoreError;
 use bld_cache::store::ActiveLayer;
 use bld_oci::ImagePath;
-use bld_oci::image::ImageError;
 
-use self::cgroup::CgroupError;
 use self::cgroup::Cgroups;
-use self::cgroup::Limits;
+use self::error::RunError;
 use self::ports::Publish;
 use self::ports::Published;
+use self::request::RunNetwork;
+use self::request::RunRequest;
+use self::request::Variable;
 use crate::error::ExecuteError;
 use crate::image::image_layers;
 use crate::image::local::LocalImage;
 use crate::layers;
 use crate::passwd;
-use crate::sandbox::Capabilities;
 use crate::sandbox::Exit;
 use crate::sandbox::FileMount;
 use crate::sandbox::Helper;
@@ -46,7 +44,6 @@ use crate::sandbox::Mount;
 use crate::sandbox::MountSource;
 use crate::sandbox::Network;
 use crate::sandbox::ResolvConf;
-use crate::sandbox::ResourceLimit;
 use crate::sandbox::RootFs;
 use crate::sandbox::Running;
 use crate::sandbox::SandboxError;
@@ -68,180 +65,12 @@ const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 /// The address of the container in its private network.
 const INSIDE: &str = "10.0.2.100";
 
-/// What to run, and how it differs from what the image says.
-#[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "fields are what the flags are")]
-pub struct RunRequest {
-    /// Instead of the image's CMD, unless empty.
-    pub command: Vec<String>,
-    /// Instead of the image's ENTRYPOINT, and of its CMD.
-    pub entrypoint: Option<Vec<String>>,
-    /// Changes to the environment, in order.
-    pub env: Vec<Variable>,
-    /// Instead of USER.
-    pub user: Option<String>,
-    /// Instead of WORKDIR; absolute.
-    pub working_directory: Option<String>,
-    /// Host name inside.
-    pub hostname: String,
-    /// Lines of /etc/hosts: name and address.
-    pub hosts: Vec<(String, String)>,
-    /// The network.
-    pub network: RunNetwork,
-    /// Ports to publish.
-    pub ports: Vec<Publish>,
-    /// Publish every port the image exposes too.
-    pub publish_all: bool,
-    /// What is mounted.
-    pub mounts: Vec<Mount>,
-    /// Resource limits by cgroups.
-    pub limits: Limits,
-    /// Resource limits by the kernel's rlimits.
-    pub ulimits: Vec<ResourceLimit>,
-    /// What root inside may do; `None` = what it may in a `RUN` step.
-    pub capabilities: Option<Capabilities>,
-    /// Executing setuid files gains nothing.
-    pub no_new_privileges: bool,
-    /// Writes only to volumes and mounts.
-    pub read_only: bool,
-    /// Size of /dev/shm.
-    pub shm_size: Option<u64>,
-    /// The process gets a terminal.
-    pub terminal: bool,
-}
-
-/// A change to the environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Variable {
-    /// Set it.
-    Set(String, String),
-    /// Take the image's away.
-    Remove(String),
-}
-
-impl Variable {
-    fn name(&self) -> &str {
-        match self {
-            Variable::Set(name, _) | Variable::Remove(name) => name,
-        }
-    }
-}
-
-/// The network of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunNetwork {
-    /// One of its own if the machine can give one, else the host's, and a note that says so.
-    PrivateOrHost,
-    /// One of its own, or an error.
-    Private,
-    /// The host's.
-    Host,
-    /// Loopback only.
-    None,
-}
-
-/// An image cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Neither the image nor the user names a command.
-    #[error("the image has neither CMD nor ENTRYPOINT: there is nothing to run")]
-    NoCommand,
-    /// A port cannot be published.
-    #[error("cannot publish port {address}/{protocol}")]
-    Port {
-        /// Where.
-        address: SocketAddrV4,
-        /// Which kind.
-        protocol: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A range of ports is empty.
-    #[error("there is no port to publish")]
-    NoPort,
-    /// Ports are to be published, and there is no network to publish them from.
-    #[error("ports can only be published from a private network, which cannot be had")]
-    Unpublished {
-        /// What stands in the way.
-        source: SandboxError,
-    },
-    /// What the image exposes is no port.
-    #[error("the image exposes `{text}`, which is no port")]
-    Exposed {
-        /// As the image has it.
-        text: String,
-    },
-    /// A path of the image or of a flag names nothing that can be mounted over.
-    #[error("`{path}` is not an absolute path without `..`")]
-    BadPath {
-        /// The path.
-        path: String,
-    },
-    /// A limit cannot be set.
-    #[error(transparent)]
-    Cgroup(#[from] CgroupError),
-    /// The documents of the image contradict each other.
-    #[error("image {digest} is not usable")]
-    Broken {
-        /// Which image.
-        digest: String,
-        /// What is wrong with it.
-        source: ImageError,
-    },
-    /// A layer, the user or the sandbox made trouble.
-    #[error(transparent)]
-    Execute(Box<ExecuteError>),
-}
-
-impl RunError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            RunError::NoCommand => Some("name one behind the image: `bld run IMAGE COMMAND`".to_owned()),
-            RunError::Port { source, .. } => match source.kind() {
-                io::ErrorKind::AddrInUse => {
-                    Some("another program uses it: choose another one, or `-p PORT` for any that is free".to_owned())
-                }
-                io::ErrorKind::PermissionDenied => {
-                    Some("ports below 1024 are for root: choose a higher one".to_owned())
-                }
-                io::ErrorKind::AddrNotAvailable => Some("the address must be one of this machine's".to_owned()),
-                _ => None,
-            },
-            RunError::Unpublished { .. } => {
-                Some("with `--network host` the ports of the process are the host's".to_owned())
-            }
-            RunError::Cgroup(_) => Some("leave `--memory` and `--cpus` out to run it without limits".to_owned()),
-            RunError::Execute(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
-impl From<ExecuteError> for RunError {
-    fn from(error: ExecuteError) -> RunError {
-        RunError::Execute(Box::new(error))
-    }
-}
-
-impl From<StoreError> for RunError {
-    fn from(error: StoreError) -> RunError {
-        ExecuteError::from(error).into()
-    }
-}
-
-impl From<SandboxError> for RunError {
-    fn from(error: SandboxError) -> RunError {
-        ExecuteError::from(error).into()
-    }
-}
-
 /// All that a run needs, before its process is there. Dropped after it, it leaves nothing.
 #[derive(Debug)]
 pub struct Container {
     spec: Spec,
     files: Arc<MergedTree>,
-    network: Option<NetworkSlot>,
+    _network: Option<NetworkSlot>,
     publisher: Option<Publisher>,
     to_publish: Vec<Publish>,
     cgroups: Cgroups,
@@ -324,7 +153,7 @@ impl Container {
             cgroups: cgroups.directories().to_vec(),
             identity,
         };
-        Ok(Container { spec, files: view, network, publisher, to_publish, cgroups, _layer: layer, notes })
+        Ok(Container { spec, files: view, _network: network, publisher, to_publish, cgroups, _layer: layer, notes })
     }
 
     /// Publishes the ports. Connections wait for the process, as they would for one that is slow to listen.
@@ -347,11 +176,6 @@ impl Container {
     /// Whether the process was killed because it wanted more memory than it may have.
     pub fn ran_out_of_memory(&self, exit: Exit) -> bool {
         self.cgroups.ran_out_of_memory() || exit.oom
-    }
-
-    /// Whether the process has a network of its own.
-    pub fn has_own_network(&self) -> bool {
-        self.network.is_some()
     }
 }
 
@@ -405,15 +229,7 @@ fn working_directory(request: &RunRequest, image: &str) -> PathBuf {
 
 /// An absolute path without `.` and `..`.
 fn normalized(path: &str) -> PathBuf {
-    let mut out = PathBuf::from("/");
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(name) => out.push(name),
-            Component::ParentDir => drop(out.pop()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    out
+    PathBuf::from(ImagePath::new(path).to_string())
 }
 
 /// What the user mounts, and the image's volumes that nothing of it covers.

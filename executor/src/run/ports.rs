@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::net::UdpSocket;
 use std::ops::RangeInclusive;
 
-use super::RunError;
+use super::error::RunError;
 pub use crate::sandbox::network::Protocol;
 use crate::sandbox::network::Publisher;
 

@@ -42,7 +42,7 @@ impl ImageConfig {
         })
     }
 
-    /// Canonical JSON: sorted keys, no blanks.
+    /// Canonical JSON: a fixed order of keys, no blanks.
     pub fn to_json(&self) -> Vec<u8> {
         let mut map: Map<String, Value> = self.extra.clone().into_iter().collect();
         map.insert("architecture".to_owned(), json!(self.architecture));
@@ -56,7 +56,7 @@ impl ImageConfig {
         if !self.history.is_empty() {
             map.insert("history".to_owned(), json!(self.history));
         }
-        Value::Object(map).to_string().into_bytes()
+        super::written::image(&Value::Object(map)).into_bytes()
     }
 
     /// What it runs on. docker takes an absent `os` for linux, and so does this.

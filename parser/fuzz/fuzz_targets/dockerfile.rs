@@ -90,7 +90,8 @@ impl Checker<'_> {
     fn argument(&self, arg: &ast::ArgInstruction) {
         self.span(arg.span);
         for declaration in &arg.declarations {
-            self.words([&declaration.name].into_iter().chain(&declaration.default));
+            self.texts([&declaration.name]);
+            self.words(&declaration.default);
         }
     }
 

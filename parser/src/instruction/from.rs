@@ -65,7 +65,7 @@ pub(super) fn parse<'a>(line: Line<'a>, head: &Head<'a>, sink: &mut Sink) -> Fro
         name,
         span: line.span,
         text: line.slice.text().to_owned(),
-        check: super::check_comment(line.comments),
+        check: super::check_comment(line.comments_directly_above),
     });
     result
 }

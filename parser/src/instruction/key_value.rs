@@ -78,7 +78,7 @@ pub(super) fn arg(line: Line<'_>, head: &Head<'_>, sink: &mut Sink) -> Option<Ar
             complete = false;
         }
         declarations.push(ArgDeclaration {
-            name: name.word(),
+            name: name.literal(),
             default: equals.map(|equals| word.part(equals + 1..word.text().len()).word()),
             doc: descriptions.get(name.text()).copied().map(str::to_owned),
         });

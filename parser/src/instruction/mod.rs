@@ -55,8 +55,10 @@ pub(crate) struct Line<'a> {
     pub(crate) span: Span,
     /// Its here-documents.
     pub(crate) heredocs: &'a [ReadHeredoc],
-    /// The comments directly above.
+    /// The comments above.
     pub(crate) comments: &'a [Text],
+    /// Those of them without an empty line in between.
+    pub(crate) comments_directly_above: &'a [Text],
     /// The escape character.
     pub(crate) escape: char,
 }
@@ -224,7 +226,7 @@ fn onbuild(line: Line<'_>, head: &Head<'_>, sink: &mut Sink) -> Option<Instructi
         return None;
     }
     // The trigger is parsed for its mistakes only: what counts is its text. `parse` cannot come back here.
-    let outcome = parse(Line { slice: trigger, comments: &[], ..line }, sink)?;
+    let outcome = parse(Line { slice: trigger, comments: &[], comments_directly_above: &[], ..line }, sink)?;
     outcome.statement?;
     let mut text = trigger.literal();
     for heredoc in line.heredocs {

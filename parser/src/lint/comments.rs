@@ -16,7 +16,7 @@ pub(super) fn trailing(instruction: &Instruction, line: Slice<'_>, sink: &mut Si
         }
         Instruction::Arg(arg) => {
             let mut names = arg.declarations.iter().map(|declaration| &declaration.name);
-            names.find(|name| name.raw.starts_with('#')).map(|name| name.span.start)
+            names.find(|name| name.value.starts_with('#')).map(|name| name.span.start)
         }
         Instruction::Volume(words) => words.iter().find(|word| word.raw.starts_with('#')).map(|word| word.span.start),
         Instruction::Copy(copy) => lone(&copy.paths.sources),

@@ -16,6 +16,13 @@ use crate::instruction::Statement;
 use crate::joined::Slice;
 use crate::sink::Sink;
 
+/// Looks at an instruction that comes out of a base image. Whether SHELL is set there, whoever fires it must know.
+pub(crate) fn trigger(instruction: &Instruction, keyword: Slice<'_>, sink: &mut Sink) {
+    forms::deprecated(instruction, keyword, sink);
+    names::secrets(instruction, sink);
+    forms::json_recommended(instruction, keyword, sink);
+}
+
 /// Watches instructions go by.
 #[derive(Debug, Default)]
 pub(crate) struct Linter {
@@ -39,7 +46,7 @@ impl Linter {
                 names::reserved(from, sink);
                 platform::check(from, sink);
                 if let Some(name) = outcome.stage_name {
-                    names::description("FROM", &[name.text()], above, sink);
+                    names::description(outcome.keyword, &[name.text()], above, sink);
                 }
             }
             Some(Statement::Instruction(instruction)) => {
@@ -48,8 +55,8 @@ impl Linter {
                 names::secrets(instruction, sink);
                 comments::trailing(instruction, line, sink);
                 if let Instruction::Arg(arg) = instruction {
-                    let names: Vec<&str> = arg.declarations.iter().map(|one| one.name.raw.as_str()).collect();
-                    names::description("ARG", &names, above, sink);
+                    let names: Vec<&str> = arg.declarations.iter().map(|one| one.name.value.as_str()).collect();
+                    names::description(outcome.keyword, &names, above, sink);
                 }
                 let is_command = matches!(instruction, Instruction::Cmd(_) | Instruction::Entrypoint(_));
                 if is_command && !self.stages.has_shell() {

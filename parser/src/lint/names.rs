@@ -3,9 +3,10 @@
 use crate::ast::From;
 use crate::ast::Instruction;
 use crate::ast::Text;
-use crate::ast::Word;
 use crate::directive;
+use crate::joined::Slice;
 use crate::sink::Sink;
+use crate::source::Span;
 
 /// Names that FROM and `--from` never look up among the stages.
 const RESERVED: [&str; 2] = ["context", "scratch"];
@@ -26,19 +27,23 @@ pub(super) fn reserved(from: &From, sink: &mut Sink) {
 
 /// What ARG and ENV hold stays in the image: in its history or its environment.
 pub(super) fn secrets(instruction: &Instruction, sink: &mut Sink) {
-    let (kind, names): (&str, Vec<&Word>) = match instruction {
-        Instruction::Env(pairs) => ("ENV", pairs.pairs.iter().map(|(name, _)| name).collect()),
-        Instruction::Arg(arg) => ("ARG", arg.declarations.iter().map(|declaration| &declaration.name).collect()),
+    let (kind, names): (&str, Vec<(&str, Span)>) = match instruction {
+        Instruction::Env(pairs) => {
+            ("ENV", pairs.pairs.iter().map(|(name, _)| (name.raw.as_str(), name.span)).collect())
+        }
+        Instruction::Arg(arg) => {
+            ("ARG", arg.declarations.iter().map(|one| (one.name.value.as_str(), one.name.span)).collect())
+        }
         _ => return,
     };
-    for name in names.into_iter().filter(|name| is_secret(&name.raw)) {
-        let raw = name.raw.trim_matches(['"', '\'']);
+    for (name, span) in names.into_iter().filter(|(name, _)| is_secret(name)) {
+        let raw = name.trim_matches(['"', '\'']);
         let message = format!("sensitive data should not be in ARG or ENV ({kind} `{raw}`)");
         let hint = format!(
             "everybody who has the image can read it: hand it to the step with `RUN --mount=type=secret,id={}`",
             raw.to_lowercase()
         );
-        sink.warning("SecretsUsedInArgOrEnv", name.span, message, hint);
+        sink.warning("SecretsUsedInArgOrEnv", span, message, hint);
     }
 }
 
@@ -51,17 +56,20 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// A comment above a stage or an argument describes it if it begins with its name.
-pub(super) fn description(kind: &str, names: &[&str], comments: &[Text], sink: &mut Sink) {
+pub(super) fn description(keyword: Slice<'_>, names: &[&str], comments: &[Text], sink: &mut Sink) {
     let first = |comment: &Text| comment.value.split_whitespace().next().unwrap_or_default().to_owned();
     let is_check = |comment: &Text| directive::comment_value(&format!("#{}", comment.value)).is_some();
-    let Some(last) = comments.iter().rfind(|comment| !is_check(comment)) else { return };
+    if comments.iter().all(is_check) {
+        return;
+    }
     let Some(name) = names.first().filter(|_| !comments.iter().any(|comment| names.contains(&&*first(comment)))) else {
         return;
     };
     let name = if names.len() > 1 { "NAME" } else { name };
+    let kind = keyword.text().to_ascii_uppercase();
     let message = format!("the comment above {kind} should be of the form `# {name} DESCRIPTION`");
-    let hint = "if it is not meant to describe it, put an empty line between the two";
-    sink.warning("InvalidDefinitionDescription", last.span, message, hint);
+    let hint = "if it is not meant to describe it, put an empty comment, a lone `#`, between the two";
+    sink.warning("InvalidDefinitionDescription", keyword.span(), message, hint);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// The stages so far and what the present one holds.
 #[derive(Debug, Default)]
 pub(super) struct Stages {
-    /// Whether a stage of this name ended with a SHELL of its own in force.
+    /// Whether one that starts from a stage of this name has a SHELL of its own in force.
     shells: HashMap<String, bool>,
     current: Current,
 }
@@ -19,6 +19,8 @@ pub(super) struct Stages {
 struct Current {
     name: Option<String>,
     shell: bool,
+    /// Stages that start from this one get a SHELL by ONBUILD.
+    passes_shell: bool,
     cmd: Option<Span>,
     entrypoint: Option<Span>,
     healthcheck: Option<Span>,
@@ -51,6 +53,11 @@ impl Stages {
                 self.current.shell = true;
                 return;
             }
+            Instruction::Onbuild(onbuild) => {
+                let keyword = onbuild.text.value.split_whitespace().next().unwrap_or_default();
+                self.current.passes_shell |= keyword.eq_ignore_ascii_case("SHELL");
+                return;
+            }
             _ => return,
         };
         // The earlier one is what has no effect.
@@ -68,7 +75,7 @@ impl Stages {
     fn close(&mut self) {
         let current = std::mem::take(&mut self.current);
         if let Some(name) = current.name {
-            self.shells.insert(name, current.shell);
+            self.shells.insert(name, current.shell || current.passes_shell);
         }
     }
 }

@@ -204,7 +204,7 @@ fn r5_no_authorization_for_another_host() {
     for (name, challenges) in [("sends the blob", false), ("wants a token", true)] {
         let fake = with_tokens(|host| format!("http://{host}/token"));
         let body = content.clone();
-        let trusted = format!("Bearer realm=\"http://{}/token\"", fake.host());
+        let trusted = format!("Bearer realm=\"http://{}/token?asked-by=stranger\"", fake.host());
         let other = Server::start("127.0.0.2", move |_| {
             if challenges {
                 error(401, "UNAUTHORIZED").header("www-authenticate", &trusted)
@@ -220,6 +220,9 @@ fn r5_no_authorization_for_another_host() {
         });
         // Named, because it is at an address of a private network.
         let (_directory, client) = user(&fake, named(settings(), &other.host));
+        // With a token at hand, so that the other host's challenge is the first one of the next request.
+        fake.image("app", "1", &[]);
+        get(&client, &reference(fake.host(), "app:1")).unwrap();
         let outcome = blob(&client, fake.host(), &descriptor);
         assert_eq!(outcome.is_ok(), !challenges, "{name}");
         assert!(!other.log().is_empty() && !learned(&other), "{name}: {:?}", other.log());

@@ -1,4 +1,5 @@
-//! Build checks that need values: CopyIgnoredFile, WorkdirRelativePath, InvalidDefaultArgInFrom, UnusedBuildArg. Those about words
+//! Build checks that need values: CopyIgnoredFile, WorkdirRelativePath, InvalidDefaultArgInFrom, UnusedBuildArg, and all that
+//! triggers of the base bring with them. Those about words
 //! (UndefinedVar), ports and base images are made where these are read.
 
 use bld_oci::ImagePath;
@@ -6,6 +7,8 @@ use bld_oci::reference::Reference;
 use bld_parser::ast::CopyPaths;
 use bld_parser::ast::CopySource;
 use bld_parser::ast::Dockerfile;
+use bld_parser::ast::Instruction;
+use bld_parser::ast::Stage;
 use bld_parser::ast::Word;
 use bld_parser::ignorefile::Patterns;
 use bld_parser::source::Span;
@@ -16,6 +19,8 @@ use super::globals::Globals;
 use super::report::Report;
 use super::stage::Lowering;
 use super::stage::StageState;
+use super::stages::CORRECT_THE_BASE;
+use super::stages::Trigger;
 use super::words;
 use super::words::Variables as _;
 
@@ -52,6 +57,39 @@ impl Lowering<'_> {
         }
     }
 
+    /// What the text of a trigger about to be fired gives away.
+    pub(super) fn check_trigger(&mut self, state: &StageState, trigger: &Trigger, span: Span) {
+        for warning in &trigger.warnings {
+            let reported = match warning.code {
+                "JSONArgsRecommended" => state.config.container.shell.is_none(),
+                "LegacyKeyValueFormat" | "SecretsUsedInArgOrEnv" => true,
+                // Told where the ONBUILD is written: in the base they are nothing that could be changed here.
+                _ => false,
+            };
+            if reported {
+                let hint = Some(CORRECT_THE_BASE.to_owned());
+                self.report.warning(warning.code, span, warning.message.clone(), hint);
+            }
+        }
+    }
+
+    /// Triggers without effect, because a later one or an instruction of the stage does the same once more.
+    pub(super) fn check_triggers(&mut self, triggers: &[Trigger], stage: &Stage) {
+        let own = stage.instructions.iter().map(|located| &located.instruction);
+        let own: Vec<&Instruction> = own.collect();
+        for (index, trigger) in triggers.iter().enumerate() {
+            let Some(name) = only_once(&trigger.instruction.instruction) else { continue };
+            let later = triggers[index + 1..].iter().map(|trigger| &trigger.instruction.instruction);
+            if later.chain(own.iter().copied()).any(|instruction| only_once(instruction) == Some(name)) {
+                let message = format!("{name} has no effect: a later {name} in the same stage replaces it");
+                self.report.enter_trigger(stage.from.base.span, &trigger.text);
+                let hint = format!("the base brings its own {name}: leave out yours, or build on another base");
+                self.report.warning("MultipleInstructionsDisallowed", stage.from.base.span, message, Some(hint));
+                self.report.leave_trigger();
+            }
+        }
+    }
+
     /// The first WORKDIR of a stage, if it depends on what the base image happens to say.
     pub(super) fn check_workdir(&mut self, state: &mut StageState, word: &Word) {
         if std::mem::replace(&mut state.scope.workdir_set, true) {
@@ -59,7 +97,7 @@ impl Lowering<'_> {
         }
         let mut nobody = Report::default();
         let Some(path) = words::expand(&mut nobody, word, state.escape, &state.scope) else { return };
-        if !path.is_empty() && !path.starts_with('/') {
+        if !path.starts_with('/') {
             let message = format!("relative WORKDIR `{path}`: where it is depends on the base image");
             let hint = if path.as_bytes().get(1) == Some(&b':') {
                 "images hold Linux paths: write `WORKDIR /app` or the like".to_owned()
@@ -68,6 +106,16 @@ impl Lowering<'_> {
             };
             self.report.warning("WorkdirRelativePath", word.span, message, Some(hint));
         }
+    }
+}
+
+/// The name of an instruction of which the last one counts.
+fn only_once(instruction: &Instruction) -> Option<&'static str> {
+    match instruction {
+        Instruction::Cmd(_) => Some("CMD"),
+        Instruction::Entrypoint(_) => Some("ENTRYPOINT"),
+        Instruction::Healthcheck(_) => Some("HEALTHCHECK"),
+        _ => None,
     }
 }
 
@@ -82,10 +130,9 @@ pub(super) fn default_arguments(dockerfile: &Dockerfile, request: &LowerRequest,
     let escape = dockerfile.directives.escape;
     for stage in &dockerfile.stages {
         let word = &stage.from.base;
-        let before = nobody.count();
         let Some(base) = words::expand(&mut nobody, word, escape, &defaults) else { continue };
-        // A constant, or a variable nobody declares: that is said elsewhere.
-        if !word.raw.contains('$') || nobody.count() > before || base.parse::<Reference>().is_ok() {
+        // What is wrong with a constant is said elsewhere.
+        if !word.raw.contains('$') || base.parse::<Reference>().is_ok() {
             continue;
         }
         let message = format!("with the defaults of its ARGs `{}` is no valid image name: `{base}`", word.raw);

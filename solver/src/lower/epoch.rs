@@ -19,7 +19,7 @@ use super::LowerRequest;
 use super::copy::expect_checksum;
 use super::globals::Globals;
 use super::report::Report;
-use super::stage::Scope;
+use super::scope::Scope;
 use super::words;
 use super::words::Variables as _;
 use crate::remote::Remote;
@@ -100,12 +100,12 @@ fn remote_of(dockerfile: &Dockerfile, stage: &Stage, globals: &Globals, report: 
         match &located.instruction {
             Instruction::Arg(arg) => {
                 for declaration in &arg.declarations {
-                    let name = words::expand(report, &declaration.name, escape, &scope)?;
+                    let name = &declaration.name.value;
                     let default = declaration.default.as_ref();
                     let default = default.map(|word| words::expand(report, word, escape, &scope));
-                    let value = globals.build_arg(&name).or_else(|| globals.get(&name).filter(|_| default.is_none()));
+                    let value = globals.build_arg(name).or_else(|| globals.get(name).filter(|_| default.is_none()));
                     let value = value.map(str::to_owned).or(default.flatten());
-                    scope.set_arg(name, value);
+                    scope.set_arg(name.clone(), value);
                 }
             }
             Instruction::Add(add) if found.is_none() => found = Some(added(add, escape, &scope, report).ok()?),

@@ -86,15 +86,18 @@ impl Globals {
         let escape = dockerfile.directives.escape;
         for instruction in &dockerfile.global_args {
             for declaration in &instruction.declarations {
-                let name = words::expand(report, &declaration.name, escape, &globals);
                 let default = declaration.default.as_ref().map(|word| words::expand(report, word, escape, &globals));
-                let Some(name) = name else { continue };
+                let name = declaration.name.value.clone();
                 let value = globals.build_args.get(&name).cloned().or(default.flatten());
                 let value = value.map(|value| dated(&name, value));
                 if name == "SOURCE_DATE_EPOCH"
                     && let Some(value) = &value
                 {
-                    globals.set_epoch(value, declaration.default.as_ref().unwrap_or(&declaration.name).span, report);
+                    globals.set_epoch(
+                        value,
+                        declaration.default.as_ref().map_or(declaration.name.span, |word| word.span),
+                        report,
+                    );
                 }
                 if let Some(value) = value {
                     globals.values.insert(name.clone(), value);
@@ -125,6 +128,11 @@ impl Globals {
             .filter(|name| !self.declared.contains(*name) && !means_something(name))
             .cloned()
             .collect()
+    }
+
+    /// Whether every build has this variable, asked for or not: the platforms and the like.
+    pub(super) fn is_predefined(&self, name: &str) -> bool {
+        self.values.contains_key(name) && !self.names.contains(name)
     }
 
     /// Every name that was declared, or needs no declaration.

@@ -64,12 +64,19 @@ fn quote(text: &str) -> String {
             '\u{b}' => out.push_str("\\v"),
             // Writing to a string cannot fail.
             letter if letter < ' ' || letter == '\u{7f}' => drop(write!(out, "\\x{:02x}", u32::from(letter))),
-            letter if letter.is_control() => drop(write!(out, "\\u{:04x}", u32::from(letter))),
-            letter => out.push(letter),
+            letter if is_printable(letter) => out.push(letter),
+            letter if letter <= '\u{ffff}' => drop(write!(out, "\\u{:04x}", u32::from(letter))),
+            letter => drop(write!(out, "\\U{:08x}", u32::from(letter))),
         }
     }
     out.push('"');
     out
+}
+
+/// Letters, marks, numbers, punctuation, symbols and the blank, as Go counts them.
+fn is_printable(letter: char) -> bool {
+    // At the beginning of a text marks would be escaped that belong to a letter before them.
+    letter == '\'' || format!("x{letter}").escape_debug().count() == 2
 }
 
 /// A duration as Go prints it: `1m30s`, `1.5s`, `500ms`, `0s`.

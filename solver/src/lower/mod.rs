@@ -4,7 +4,7 @@
 //! globals   ARGs before the first FROM, platform arguments
 //!   epoch         the time that SOURCE_DATE_EPOCH names
 //! stages    which stages the target needs; bases found (the only waiting), their triggers read; order checked
-//! stage     instructions one by one, each with the variables in force before it
+//! stage     its base, then instructions one by one, each with the variables in force before it (`scope`)
 //!   run, copy     RUN, COPY, ADD -> vertices
 //!   settings      everything else -> configuration (WORKDIR: and a vertex)
 //! ```
@@ -23,6 +23,7 @@ mod ordered;
 mod outline;
 mod report;
 mod run;
+mod scope;
 mod settings;
 mod stage;
 mod stages;
@@ -320,7 +321,7 @@ fn all_errors<E: Error + 'static>(report: Report, unresolved: Vec<LowerError<E>>
         let inside = |found: &&Diagnostic| span.start <= found.span.start && found.span.end <= span.end;
         let mut causes =
             findings.iter().filter(|found| matches!(found.code, "UndefinedArgInFrom" | "InvalidDefaultArgInFrom"));
-        if let Some(Diagnostic { message, hint: Some(remedy), .. }) = causes.find(inside) {
+        if let Some(Diagnostic { message, hint: Some(remedy), .. }) = causes.rfind(inside) {
             *hint = Some(format!("{message}: {remedy}"));
         }
     }

@@ -134,13 +134,20 @@ fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
         for located in &stage.instructions {
             let Instruction::Arg(arg) = &located.instruction else { continue };
             for declaration in &arg.declarations {
-                let name = &declaration.name.raw;
-                let doc = declaration.doc.clone().or_else(|| global(lowering.dockerfile, name)?.doc.clone());
+                let name = &declaration.name.value;
+                let global = global(lowering.dockerfile, name);
+                let inherits = declaration.default.is_none();
+                if inherits && global.is_none() && lowering.globals.is_predefined(name) {
+                    continue;
+                }
+                let doc = declaration.doc.clone().or_else(|| global?.doc.clone());
+                // Where the value is: a declaration without one passes on that of the whole file.
+                let place = global.filter(|_| inherits).unwrap_or(declaration);
                 add(OutlineArgument {
                     name: name.clone(),
                     description: doc,
                     value: lowered.arguments.get(name).cloned().flatten(),
-                    span: declaration.name.span,
+                    span: place.name.span,
                 });
             }
         }
@@ -161,7 +168,7 @@ fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
 /// The last declaration before the first FROM: it is the one in force.
 fn global<'a>(dockerfile: &'a Dockerfile, name: &str) -> Option<&'a ArgDeclaration> {
     let declarations = dockerfile.global_args.iter().flat_map(|arg| &arg.declarations);
-    declarations.rev().find(|declaration| declaration.name.raw == name)
+    declarations.rev().find(|declaration| declaration.name.value == name)
 }
 
 /// Names that FROM lines use, and the defaults of those in turn.

@@ -33,11 +33,6 @@ impl Report {
         self.diagnostics.iter().any(|found| found.severity == Severity::Error)
     }
 
-    /// How much was found so far.
-    pub(super) fn count(&self) -> usize {
-        self.diagnostics.len()
-    }
-
     /// Findings in the order of the text, each once.
     pub(super) fn into_sorted(self) -> Vec<Diagnostic> {
         let mut sorted: Vec<Diagnostic> = Vec::with_capacity(self.diagnostics.len());

@@ -13,7 +13,7 @@ use bld_parser::source::Span;
 use super::history;
 use super::run::with_shell;
 use super::stage::Lowering;
-use super::stage::Scope;
+use super::scope::Scope;
 use super::stage::StageState;
 use super::values;
 use super::words;
@@ -92,8 +92,9 @@ impl Lowering<'_> {
         // An absolute path stays as it was written, a relative one is joined to what was in force: so others have it.
         let shown = if text.starts_with('/') { text } else { path.to_string() };
         let created_by = format!("WORKDIR {shown}");
-        state.config.container.working_dir = shown;
-        if path.is_root() {
+        state.config.container.working_dir.clone_from(&shown);
+        // Only what is spelled `/` is known to be there; any other way to write it has a layer, if an empty one.
+        if shown == "/" {
             state.step(created_by, None, located.span);
             return;
         }
@@ -114,18 +115,18 @@ impl Lowering<'_> {
         let mut shown = "ARG".to_owned();
         // Unlike those of ENV, the words of one ARG see each other, and a default that is not used is not looked at.
         for declaration in &arg.declarations {
-            let Some(name) = self.expand(state, &declaration.name) else { continue };
-            let value = match (self.globals.build_arg(&name), &declaration.default) {
+            let name = &declaration.name.value;
+            let value = match (self.globals.build_arg(name), &declaration.default) {
                 (Some(given), _) => Some(given.to_owned()),
                 (None, Some(default)) => self.expand(state, default),
-                (None, None) => self.globals.get(&name).map(str::to_owned),
+                (None, None) => self.globals.get(name).map(str::to_owned),
             };
             shown = match &value {
                 Some(value) => format!("{shown} {name}={value}"),
                 None => format!("{shown} {name}"),
             };
-            self.globals.declare(&name);
-            state.scope.set_arg(name, value);
+            self.globals.declare(name);
+            state.scope.set_arg(name.clone(), value);
         }
         state.step(shown, None, span);
     }

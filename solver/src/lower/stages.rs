@@ -1,9 +1,11 @@
-//! Which stages the target needs, what they start from, and whether they come in a possible order.
+//! Which stages the target needs, and what they start from.
+
+mod order;
+mod resolve;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::collections::VecDeque;
 
 use bld_oci::platform::Platform;
 use bld_parser::ast::Dockerfile;
@@ -11,6 +13,7 @@ use bld_parser::ast::Instruction;
 use bld_parser::ast::Located;
 use bld_parser::ast::Stage;
 use bld_parser::ast::Text;
+use bld_parser::diagnostic::Diagnostic;
 use bld_parser::diagnostic::Severity;
 use bld_parser::parse_trigger;
 use bld_parser::source::Span;
@@ -22,7 +25,6 @@ use super::checks;
 use super::globals::Globals;
 use super::report::Report;
 use super::words;
-use crate::solve::Tasks;
 use crate::worker::Resolved;
 use crate::worker::SourceResolver;
 
@@ -55,6 +57,8 @@ pub(super) enum Reference {
 pub(super) struct Trigger {
     pub(super) text: String,
     pub(super) instruction: Located,
+    /// What there is to say against it.
+    pub(super) warnings: Vec<Diagnostic>,
 }
 
 /// A stage the target needs.
@@ -152,7 +156,7 @@ pub(super) fn declare_arguments(stage: &Stage, globals: &mut Globals) {
     for located in &stage.instructions {
         if let Instruction::Arg(arg) = &located.instruction {
             for declaration in &arg.declarations {
-                globals.declare(&declaration.name.raw);
+                globals.declare(&declaration.name.value);
             }
         }
     }
@@ -395,70 +399,6 @@ impl<'a> Stages<'a> {
         None
     }
 
-    fn intern(&mut self, name: &str, platform: &Platform, span: Span, copied: bool) -> usize {
-        let same = |known: &External| known.name == name && known.platform == *platform;
-        let id = self.externals.iter().position(same).unwrap_or_else(|| {
-            let (name, platform) = (name.to_owned(), platform.clone());
-            self.externals.push(External { name, platform, span, copied, asked: false, resolved: None });
-            self.externals.len() - 1
-        });
-        if let Some(known) = self.externals.get_mut(id) {
-            known.span = known.span.min(span);
-            known.copied &= copied;
-        }
-        id
-    }
-
-    /// Resolves what is new, all at once; answers with what it is.
-    async fn resolve<S: SourceResolver>(
-        &mut self,
-        resolver: &S,
-        unresolved: &mut Vec<LowerError<S::Error>>,
-    ) -> Vec<usize> {
-        let mut tasks = Tasks::new();
-        for (id, external) in self.externals.iter().enumerate() {
-            if !external.asked {
-                tasks.push(id, resolver.resolve(&external.name, &external.platform));
-            }
-        }
-        let mut outcomes = Vec::new();
-        while let Some(outcome) = tasks.next().await {
-            outcomes.push(outcome);
-        }
-        drop(tasks);
-        outcomes.sort_by_key(|(id, _)| *id);
-        let mut fresh = Vec::new();
-        for (id, outcome) in outcomes {
-            fresh.push(id);
-            let names = self.names();
-            let Some(external) = self.externals.get_mut(id) else { continue };
-            external.asked = true;
-            match outcome {
-                Ok(found) => external.resolved = Some(found),
-                Err(source) => {
-                    let (name, span) = (external.name.clone(), external.span);
-                    let later = format!("stage `{name}` is defined further down: move it up");
-                    let is_later = self.dockerfile.stages.iter().any(|stage| is_called(stage, &name));
-                    let unknown = external.copied && resolver.is_missing(&source);
-                    let hint = match did_you_mean(&name, names) {
-                        _ if is_later => Some(later),
-                        Some(near) if !external.copied => {
-                            Some(format!("{near} As no stage above is called `{name}`, it was taken for an image"))
-                        }
-                        Some(near) => Some(near),
-                        None if external.copied => {
-                            let contexts = resolver.named_contexts();
-                            did_you_mean(&name, contexts.iter().map(String::as_str))
-                        }
-                        None => None,
-                    };
-                    unresolved.push(LowerError::Source { name, span, unknown, hint, source });
-                }
-            }
-        }
-        fresh
-    }
-
     /// Reads the triggers of images just resolved; answers with the stages those copy from.
     fn read_triggers(&mut self, fresh: &[usize], is_named: &impl Fn(&str) -> bool, report: &mut Report) -> Vec<usize> {
         let mut more = Vec::new();
@@ -488,74 +428,6 @@ impl<'a> Stages<'a> {
         }
         more
     }
-
-    /// A stage can only use earlier ones. Where it uses a later one, that one may need it in turn.
-    fn check_order(&self, report: &mut Report) {
-        for (index, needed) in &self.needed {
-            for (later, span) in needed.uses.iter().filter(|(used, _)| used >= index) {
-                if let Some(way) = self.way(*later, *index) {
-                    self.report_circle(*index, *span, &way, report);
-                    continue;
-                }
-                let (later, own) = (self.label(*later), self.label(*index));
-                let message = format!("stage `{own}` cannot use stage `{later}`: it is defined further down");
-                let hint = format!("move stage `{later}` up, before stage `{own}`");
-                report.error("CopyFromLaterStage", *span, message, Some(hint));
-            }
-        }
-    }
-
-    /// The shortest way from a stage to one it needs: pairs of a stage and where it needs the next.
-    fn way(&self, from: usize, to: usize) -> Option<Vec<(usize, Span)>> {
-        let mut came_from: BTreeMap<usize, (usize, Span)> = BTreeMap::new();
-        let mut queue = VecDeque::from([from]);
-        let mut seen = BTreeSet::from([from]);
-        while let Some(stage) = queue.pop_front() {
-            if stage == to {
-                let mut way = Vec::new();
-                let mut place = to;
-                while let Some((before, span)) = came_from.get(&place).filter(|_| place != from) {
-                    way.push((*before, *span));
-                    place = *before;
-                }
-                way.reverse();
-                return Some(way);
-            }
-            for (next, span) in self.needed.get(&stage).map_or(&[][..], |needed| &needed.uses) {
-                if seen.insert(*next) {
-                    came_from.insert(*next, (stage, *span));
-                    queue.push_back(*next);
-                }
-            }
-        }
-        None
-    }
-
-    fn report_circle(&self, first: usize, span: Span, way: &[(usize, Span)], report: &mut Report) {
-        let circle: Vec<(usize, Span)> = std::iter::once((first, span)).chain(way.iter().copied()).collect();
-        // Always told from its lowest stage, so that it is reported once however it was found.
-        let start = (0..circle.len()).min_by_key(|position| circle[*position].0).unwrap_or(0);
-        let turned = circle.iter().cycle().skip(start).take(circle.len());
-        let mut labels: Vec<String> = turned.map(|(stage, _)| format!("`{}`", self.label(*stage))).collect();
-        labels.extend(labels.first().cloned());
-        let nexts = circle.iter().cycle().skip(1).map(|(stage, _)| *stage);
-        for ((stage, span), next) in circle.iter().zip(nexts) {
-            let message = format!("circular dependency of stages: {}", labels.join(" needs "));
-            let hint = match circle.len() {
-                1 if self.dockerfile.stages.get(*stage).is_some_and(|stage| stage.from.base.span == *span) => format!(
-                    "an ONBUILD of the base takes files from `{}`, the stage it runs in: correct it there",
-                    self.label(*stage)
-                ),
-                1 => "a stage cannot take files from itself: name another one".to_owned(),
-                _ => format!(
-                    "stage `{}` needs `{}` here: break the circle, let one of them use a third stage",
-                    self.label(*stage),
-                    self.label(next)
-                ),
-            };
-            report.error("CircularStages", *span, message, Some(hint));
-        }
-    }
 }
 
 /// What `COPY --from` or `RUN --mount=from=` name. None of them is ever expanded.
@@ -567,23 +439,22 @@ fn named_by(located: &Located) -> Vec<Text> {
     }
 }
 
-fn is_called(stage: &Stage, name: &str) -> bool {
-    stage.from.name.as_ref().is_some_and(|own| own.value.eq_ignore_ascii_case(name))
-}
-
 fn as_number(name: &str) -> Option<usize> {
     name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
 }
+
+/// What to write instead helps only those who can change the base.
+pub(super) const CORRECT_THE_BASE: &str = "it is an ONBUILD of the base: correct it there, or build on another one";
 
 /// The instruction of a trigger. What is wrong with it is reported at `span`.
 fn read_trigger(text: &str, span: Span, report: &mut Report) -> Option<Trigger> {
     let parsed = parse_trigger(text);
     report.enter_trigger(span, text);
-    for diagnostic in parsed.diagnostics.into_iter().filter(|found| found.severity == Severity::Error) {
-        // What to write instead helps only those who can change the base.
-        let hint = "it is an ONBUILD of the base: correct it there, or build on another one".to_owned();
-        report.error(diagnostic.code, span, diagnostic.message, Some(hint));
+    let (errors, warnings) =
+        parsed.diagnostics.into_iter().partition::<Vec<_>, _>(|found| found.severity == Severity::Error);
+    for error in errors {
+        report.error(error.code, span, error.message, Some(CORRECT_THE_BASE.to_owned()));
     }
     report.leave_trigger();
-    parsed.instruction.map(|instruction| Trigger { text: text.to_owned(), instruction })
+    parsed.instruction.map(|instruction| Trigger { text: text.to_owned(), instruction, warnings })
 }

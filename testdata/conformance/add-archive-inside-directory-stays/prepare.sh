@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "$0")/../prepare.lib"
 mkdir d tree
 echo a > tree/a
-tar --create --owner=1000 --group=50 --numeric-owner --sort=name --mtime=@1600000000 -C tree --format=ustar --file d/tree.tar a
+archive --format=ustar --file d/tree.tar a
 rm -r tree

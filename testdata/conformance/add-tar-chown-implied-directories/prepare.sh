@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "$0")/../prepare.lib"
 mkdir -p tree/d
 echo a > tree/a
 echo b > tree/d/b
-tar --create --owner=1000 --group=50 --numeric-owner --sort=name --mtime=@1600000000 -C tree --no-recursion --file tree.tar a d/b
+archive --no-recursion --file tree.tar a d/b
 rm -r tree

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "$0")/../prepare.lib"
 d=$(printf 'd%.0s' {1..90})
 mkdir -p tree/$d/$d
 echo x > tree/$d/$d/f
-tar --create --owner=1000 --group=50 --numeric-owner --sort=name --mtime=@1600000000 -C tree --format=gnu --file gnu.tar $d
-tar --create --owner=1000 --group=50 --numeric-owner --sort=name --mtime=@1600000000 -C tree --format=posix --file pax.tar $d
-tar --create --owner=1000 --group=50 --numeric-owner --sort=name --mtime=@1600000000 -C tree --format=ustar --file ustar.tar $d/$d/f
+archive --format=gnu --file gnu.tar $d
+archive --format=posix --file pax.tar $d
+archive --format=ustar --file ustar.tar $d/$d/f
 rm -r tree

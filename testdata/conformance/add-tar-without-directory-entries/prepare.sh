@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
 set -euo pipefail
-mkdir -p tree/d
-echo a > tree/a
-echo b > tree/d/b
-chmod 0700 tree/d
-ln -s a tree/link
-tar --create --owner=1000 --group=50 --numeric-owner --sort=name --mtime=@1600000000 -C tree --no-recursion --file tree.tar a d/b
+source "$(dirname "$0")/../prepare.lib"
+small_tree
+archive --no-recursion --file tree.tar a d/b
 rm -r tree

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "$0")/../prepare.lib"
 mkdir tree
 echo x > tree/x
 setfattr -n user.note -v noted tree/x
-tar --create --owner=1000 --group=50 --numeric-owner --sort=name --mtime=@1600000000 -C tree --xattrs --format=posix --pax-option=delete=atime,delete=ctime --file tree.tar x
+archive --xattrs --format=posix --pax-option=delete=atime,delete=ctime --file tree.tar x
 rm -r tree

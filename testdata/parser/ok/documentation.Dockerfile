@@ -8,6 +8,6 @@ FROM a AS build
 # B second
 ARG A B=2 C
 
-# A lost
+# A kept
 
 ARG A

@@ -22,6 +22,8 @@ pub(super) struct Failure<'a> {
     pub(super) earlier: &'a [&'a str],
     /// Build arguments that no ARG declares.
     pub(super) undeclared: &'a [String],
+    /// There is a Dockerfile and no build context.
+    pub(super) no_context: bool,
 }
 
 /// Commands people misspell.
@@ -48,7 +50,7 @@ pub(super) fn advice(error: &ExecuteError, failure: Failure<'_>) -> Option<Strin
         ExecuteError::Copy(CopyError::NotFound { missing })
             if missing.iter().all(|missing| missing.suggestion.is_none()) =>
         {
-            of_paths(missing, failure.instruction)
+            of_paths(missing, failure.instruction, failure.no_context)
         }
         ExecuteError::Shared(error) => advice(error, failure),
         _ => None,
@@ -56,7 +58,7 @@ pub(super) fn advice(error: &ExecuteError, failure: Failure<'_>) -> Option<Strin
 }
 
 /// Sources that nothing looks like.
-fn of_paths(missing: &[Missing], instruction: &str) -> Option<String> {
+fn of_paths(missing: &[Missing], instruction: &str, no_context: bool) -> Option<String> {
     let words: Vec<&str> = instruction.split_whitespace().filter(|word| !word.starts_with("--")).collect();
     if let Some(whole) = missing.iter().find_map(|missing| missing.name_with_blanks.as_ref()) {
         let [name, sources @ .., destination] = words.as_slice() else { return None };
@@ -64,6 +66,11 @@ fn of_paths(missing: &[Missing], instruction: &str) -> Option<String> {
         return is_all.then(|| format!("a name with blanks is written `{name} [\"{whole}\", \"{destination}\"]`"));
     }
     let first = missing.first()?;
+    if no_context && first.tree.is_empty() {
+        return Some(
+            "a Dockerfile alone has no build context: `bld build -f - DIRECTORY < FILE` gives it one".to_owned(),
+        );
+    }
     if instruction.contains('\\') && first.tree.is_empty() {
         return Some("`\\` escapes the letter behind it: write `/` between names".to_owned());
     }
@@ -127,10 +134,12 @@ fn of_command(code: i32, failure: Failure<'_>) -> Option<String> {
     let installs = command.contains("apt-get install") || command.contains("apt install");
     if installs && (says("Unable to locate package") || says("has no installation candidate")) {
         let updates = command.contains("apt-get update") || command.contains("apt update");
-        return Some(match updates {
-            false => "the image holds no package lists: begin this RUN with `apt-get update && `".to_owned(),
-            true => "no repository of the image has this package: correct its name, or add a repository".to_owned(),
-        });
+        let advice = if updates {
+            "no repository of the image has this package: correct its name, or add a repository"
+        } else {
+            "the image holds no package lists: begin this RUN with `apt-get update && `"
+        };
+        return Some(advice.to_owned());
     }
     if installs && says("Do you want to continue") {
         return Some("nobody can answer here: write `apt-get install -y`".to_owned());
@@ -190,7 +199,7 @@ fn denied_program(tail: &[String]) -> Option<&str> {
 }
 
 /// A secret that is not required, has no file, and was looked for.
-fn secret_not_given<'a>(failure: Failure<'a>) -> Option<&'a str> {
+fn secret_not_given(failure: Failure<'_>) -> Option<&str> {
     failure.exec?.mounts.iter().find_map(|mount| {
         let ExecMount::Secret(secret) = mount else { return None };
         let path = secret.target.as_ref()?.to_string();
@@ -222,7 +231,10 @@ mod tests {
     fn said(instruction: &str, code: i32, tail: &[&str], earlier: &[&str]) -> Option<String> {
         let tail: Vec<String> = tail.iter().map(|line| (*line).to_owned()).collect();
         let undeclared = ["VERSION".to_owned()];
-        of_command(code, Failure { instruction, exec: None, tail: &tail, earlier, undeclared: &undeclared })
+        of_command(
+            code,
+            Failure { instruction, exec: None, tail: &tail, earlier, undeclared: &undeclared, no_context: false },
+        )
     }
 
     #[test]
@@ -255,14 +267,17 @@ mod tests {
             excluded: None,
         };
         let blanks = [missing("my", ""), missing("file.txt", "")];
-        let hint = of_paths(&blanks, "COPY --link my file.txt /x").unwrap();
+        let hint = of_paths(&blanks, "COPY --link my file.txt /x", false).unwrap();
         assert!(hint.contains("`COPY [\"my file.txt\", \"/x\"]`"), "{hint}");
         assert!(
-            of_paths(&[missing("/app", "stage `a`")], "COPY --from=a app /x").unwrap().contains("root of stage `a`")
+            of_paths(&[missing("/app", "stage `a`")], "COPY --from=a app /x", true)
+                .unwrap()
+                .contains("root of stage `a`")
         );
-        assert_eq!(of_paths(&[missing("/app", "stage `a`")], "COPY --from=a /app /x"), None);
-        assert!(of_paths(&[missing("srca", "")], "COPY src\\a /x").unwrap().contains("`/`"));
-        assert_eq!(of_paths(&[missing("a", "")], "COPY a b /x"), None);
+        assert_eq!(of_paths(&[missing("/app", "stage `a`")], "COPY --from=a /app /x", true), None);
+        assert!(of_paths(&[missing("srca", "")], "COPY src\\a /x", false).unwrap().contains("`/`"));
+        assert_eq!(of_paths(&[missing("a", "")], "COPY a b /x", false), None);
+        assert!(of_paths(&[missing("a", "")], "COPY a b /x", true).unwrap().contains("no build context"));
     }
 
     #[test]

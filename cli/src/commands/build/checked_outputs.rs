@@ -11,7 +11,7 @@ use bld_oci::image::Format;
 use bld_oci::platform::Platform;
 
 use super::given::Entitlement;
-use super::request::compression;
+use super::values::compression;
 use crate::args::BuildArgs;
 use crate::commands::outputs::Output;
 use crate::commands::outputs::OutputKind;

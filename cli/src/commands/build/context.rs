@@ -41,7 +41,14 @@ pub(super) struct MainContext {
     /// The context itself, if it is a Dockerfile.
     text: Option<(String, Vec<u8>)>,
     /// Its files go with it.
-    _keep: Keep,
+    keep: Keep,
+}
+
+impl MainContext {
+    /// Whether it is a Dockerfile and nothing else.
+    pub(super) fn is_only_a_dockerfile(&self) -> bool {
+        !self.is_local && matches!(self.keep, Keep::Nothing)
+    }
 }
 
 #[derive(Debug)]
@@ -80,7 +87,7 @@ pub(super) async fn open(
         is_local: false,
         time: time.map(|time| time.seconds),
         text: None,
-        _keep: keep,
+        keep,
     };
     match &request.context {
         ContextSource::Directory(path) => Ok(local(path.clone())),
@@ -121,7 +128,7 @@ fn of_file(
             is_local: false,
             time: time.or(unpacked.newest).map(|time| time.seconds),
             text: None,
-            _keep: Keep::Unpacked(unpacked),
+            keep: Keep::Unpacked(unpacked),
         },
         ContextFile::Dockerfile(_) if !matches!(request.dockerfile, DockerfilePath::Default) => {
             return Err(CommandError::failed(format!(
@@ -134,7 +141,7 @@ fn of_file(
             is_local: false,
             time: time.map(|time| time.seconds),
             text: Some((name.to_owned(), text)),
-            _keep: Keep::Nothing,
+            keep: Keep::Nothing,
         },
     })
 }
@@ -160,7 +167,7 @@ pub(super) fn look(session: &Session, request: &BuildRequest) -> Result<(MainCon
 }
 
 fn local(directory: PathBuf) -> MainContext {
-    MainContext { directory, is_local: true, time: None, text: None, _keep: Keep::Nothing }
+    MainContext { directory, is_local: true, time: None, text: None, keep: Keep::Nothing }
 }
 
 /// The Dockerfile, wherever it is.
@@ -209,9 +216,5 @@ async fn from_stdin<T: Send + 'static>(
 
 /// An error about a source, with what can be done about it.
 fn source_error(error: &SourceError) -> CommandError {
-    let failed = CommandError::from_error(error);
-    match error.hint() {
-        Some(hint) => failed.hint(hint),
-        None => failed,
-    }
+    CommandError::from_error(error).maybe_hint(error.hint())
 }

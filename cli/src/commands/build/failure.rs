@@ -24,6 +24,7 @@ pub(super) fn explain(
     plan: &Plan,
     quoted: &Quoted<'_>,
     reporter: &Plain,
+    no_context: bool,
 ) -> CommandError {
     let vertex = error.vertex();
     let cause = match error {
@@ -49,13 +50,10 @@ pub(super) fn explain(
         message = format!("{message}: {further}");
     }
     let failed = CommandError::failed(message);
-    match advised(cause, vertex, plan, &tail).or_else(|| hint(cause)) {
-        Some(hint) => failed.hint(hint),
-        None => failed,
-    }
+    failed.maybe_hint(advised(cause, vertex, plan, &tail, no_context).or_else(|| hint(cause)))
 }
 
-fn advised(cause: &ExecuteError, id: VertexId, plan: &Plan, tail: &[String]) -> Option<String> {
+fn advised(cause: &ExecuteError, id: VertexId, plan: &Plan, tail: &[String], no_context: bool) -> Option<String> {
     let vertex = plan.graph.vertex(id);
     let earlier = plan.graph.iter().filter(|(other, found)| other.index() < id.index() && found.stage == vertex.stage);
     let earlier: Vec<&str> = earlier.map(|(_, found)| instruction(&found.name)).collect();
@@ -68,6 +66,7 @@ fn advised(cause: &ExecuteError, id: VertexId, plan: &Plan, tail: &[String]) -> 
         tail,
         earlier: &earlier,
         undeclared: &plan.unused_build_args,
+        no_context,
     };
     advice(cause, failure)
 }

@@ -1,6 +1,7 @@
 //! `bld build`, from the first flag to the digest on standard output.
 
 pub(super) mod request;
+pub(super) mod values;
 
 mod advice;
 mod call;
@@ -169,7 +170,7 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
             let results: Vec<_> = plan.images.iter().zip(&records).collect();
             finish::finish(&worker, request, &results, puller.as_ref(), &reporter).await
         }
-        Err(error) => Err(failure::explain(&error, &plan, &quoted, &reporter)),
+        Err(error) => Err(failure::explain(&error, &plan, &quoted, &reporter, main.is_only_a_dockerfile())),
     };
     if request.quiet {
         // An image for another machine is nothing to keep quiet about.

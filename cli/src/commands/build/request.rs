@@ -7,11 +7,10 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use bld_executor::image::named::NamedContext;
-use bld_executor::image::policy::PullPolicy;
 use bld_executor::image::options::ImageOptions;
+use bld_executor::image::policy::PullPolicy;
 use bld_executor::ssh::AgentSource;
 use bld_executor::worker::NetworkPolicy;
-use bld_oci::compression::Compression;
 use bld_oci::platform::Platform;
 use bld_oci::reference::Reference;
 use bld_parser::check::CheckOptions;
@@ -19,7 +18,6 @@ use bld_solver::lower::LowerRequest;
 use bld_solver::op::NetworkMode;
 use bld_solver::remote::HttpSource;
 use bld_solver::remote::Remote;
-use clap::ValueEnum as _;
 
 use super::call::Call;
 use super::checked_outputs::check_mirrors;
@@ -31,6 +29,14 @@ use super::given::SecretSource;
 use super::given::agents;
 use super::given::entitlements;
 use super::given::secrets;
+use super::values::build_args;
+use super::values::bytes;
+use super::values::extra_hosts;
+use super::values::named_contexts;
+use super::values::pairs;
+use super::values::platforms;
+use super::values::progress;
+use super::values::pull_policy;
 use crate::args::BuildArgs;
 use crate::args::Network;
 use crate::args::Progress;
@@ -102,9 +108,7 @@ pub(super) enum ContextSource {
 impl BuildRequest {
     /// Whether the image goes to the local store: with a name always, and if nothing else was asked for.
     pub(super) fn goes_to_store(&self) -> bool {
-        self.outputs.is_empty()
-            || !self.tags.is_empty()
-            || self.outputs.iter().any(Output::is_stored)
+        self.outputs.is_empty() || !self.tags.is_empty() || self.outputs.iter().any(Output::is_stored)
     }
 
     /// How the image of an output is written.
@@ -119,9 +123,10 @@ impl BuildRequest {
         stored.or(first).map_or_else(|| Ok(self.images.clone()), |output| self.options(output))
     }
 
-    /// Whether anything needs an image, and not only files.
+    /// Whether anything needs an image, and not only files: a file that says what its digests are does too.
     pub(super) fn wants_image(&self) -> bool {
-        self.goes_to_store() || self.outputs.iter().any(Output::is_image)
+        let is_described = self.iidfile.is_some() || self.metadata_file.is_some();
+        is_described || self.goes_to_store() || self.outputs.iter().any(Output::is_image)
     }
 }
 
@@ -248,57 +253,6 @@ fn insecure_registries(outputs: &[Output], tags: &[String]) -> Result<Vec<String
     Ok(registries)
 }
 
-/// All values of `--platform`, each platform once; this machine's without any.
-fn platforms(texts: &[String], host: &Platform) -> Result<Vec<Platform>, CommandError> {
-    let mut platforms = Vec::new();
-    for text in texts {
-        let platform = if text == "local" { host.clone() } else { platform(text, host)? };
-        if !platforms.contains(&platform) {
-            platforms.push(platform);
-        }
-    }
-    if platforms.is_empty() {
-        platforms.push(host.clone());
-    }
-    Ok(platforms)
-}
-
-/// `--pull`, as docker and as podman spell it.
-fn pull_policy(text: Option<&str>) -> Result<PullPolicy, CommandError> {
-    Ok(match text.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("missing" | "ifmissing" | "false" | "0") => PullPolicy::Missing,
-        Some("always" | "true" | "1") => PullPolicy::Always,
-        Some("newer" | "ifnewer") => PullPolicy::Newer,
-        Some("never") => PullPolicy::Never,
-        Some(_) => {
-            let shown = text.unwrap_or_default();
-            return Err(CommandError::usage(format!("`--pull={shown}` is not always, missing, newer or never")));
-        }
-    })
-}
-
-/// `--platform`: what nobody builds for is a slip.
-pub(in crate::commands) fn platform(text: &str, host: &Platform) -> Result<Platform, CommandError> {
-    let platform = Platform::parse(text, host).map_err(|error| CommandError::usage(error.to_string()))?;
-    if platform.is_known() {
-        return Ok(platform);
-    }
-    Err(CommandError::usage(format!("`--platform {text}`: nothing is known of such a system or architecture"))
-        .hint("write linux/amd64, linux/arm64, linux/arm/v7, linux/riscv64 or the like"))
-}
-
-/// `--progress`, else `BLD_PROGRESS`.
-fn progress(args: &BuildArgs) -> Result<Progress, CommandError> {
-    if let Some(progress) = args.progress {
-        return Ok(progress);
-    }
-    match environment::variable("BLD_PROGRESS").filter(|text| !text.is_empty()) {
-        None => Ok(Progress::Auto),
-        Some(text) => Progress::from_str(&text, true)
-            .map_err(|_| CommandError::usage(format!("BLD_PROGRESS is `{text}`, not auto, plain or quiet"))),
-    }
-}
-
 /// A request without any wish.
 pub(in crate::commands) fn plain_request(platform: &Platform) -> LowerRequest {
     LowerRequest {
@@ -323,13 +277,7 @@ pub(in crate::commands) fn plain_request(platform: &Platform) -> LowerRequest {
 
 /// What a text names on the network.
 fn remote(text: &str) -> Result<Option<Remote>, CommandError> {
-    Remote::parse(text).map_err(|error| {
-        let usage = CommandError::usage(error.to_string());
-        match error.hint() {
-            Some(hint) => usage.hint(hint),
-            None => usage,
-        }
-    })
+    Remote::parse(text).map_err(|error| CommandError::usage(error.to_string()).maybe_hint(error.hint()))
 }
 
 fn context_source(path: &Path) -> Result<ContextSource, CommandError> {
@@ -349,149 +297,5 @@ fn context_source(path: &Path) -> Result<ContextSource, CommandError> {
         Ok(_) => Err(CommandError::failed(format!("the build context `{shown}` is not a directory"))
             .hint(format!("to build the Dockerfile `{shown}`, write `bld build -f {shown} DIRECTORY`"))),
         Err(error) => Err(CommandError::failed(format!("cannot open the build context `{shown}`: {error}"))),
-    }
-}
-
-/// `NAME=VALUE`, or `NAME` for the value of the environment; a name that is not set there is left out, as docker does.
-fn build_args(texts: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
-    let mut out = BTreeMap::new();
-    for text in texts {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (text.as_str(), environment::variable(text)),
-        };
-        if name.is_empty() {
-            return Err(CommandError::usage(format!("`--build-arg {text}` has no name")));
-        }
-        if let Some(value) = value {
-            out.insert(name.to_owned(), value);
-        }
-    }
-    Ok(out)
-}
-
-fn pairs(flag: &str, texts: &[String]) -> Result<Vec<(String, String)>, CommandError> {
-    let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        None if !text.is_empty() => Ok((text.clone(), String::new())),
-        _ => Err(CommandError::usage(format!("`{flag} {text}` is not of the form NAME=VALUE"))),
-    };
-    texts.iter().map(pair).collect()
-}
-
-/// `name:ip` or `name=ip`; an IPv6 address may stand in brackets.
-pub(in crate::commands) fn extra_hosts(texts: &[String]) -> Result<Vec<(String, String)>, CommandError> {
-    let host = |text: &String| {
-        let refuse = || CommandError::usage(format!("`--add-host {text}` is not of the form NAME:IP"));
-        let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(refuse)?;
-        let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
-        let valid =
-            address.parse::<std::net::IpAddr>().is_ok() && !name.is_empty() && !name.contains(char::is_whitespace);
-        if valid { Ok((name.to_owned(), address.to_owned())) } else { Err(refuse()) }
-    };
-    texts.iter().map(host).collect()
-}
-
-fn named_contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>, CommandError> {
-    let mut out = BTreeMap::new();
-    for text in texts {
-        let (name, value) = text
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| CommandError::usage(format!("`--build-context {text}` is not of the form NAME=SOURCE")))?;
-        if ["context", "scratch"].contains(&name.to_ascii_lowercase().as_str()) {
-            return Err(CommandError::usage(format!("`--build-context {text}`: the name `{name}` is reserved")));
-        }
-        let exists = |path: &str| Path::new(path).exists();
-        let context = NamedContext::parse(value, &exists).map_err(|error| CommandError::usage(error.to_string()))?;
-        let context = match context {
-            NamedContext::Directory(path) => {
-                let resolved = environment::absolute(&path)?;
-                if !resolved.is_dir() {
-                    return Err(CommandError::failed(format!(
-                        "`--build-context {text}`: `{}` is not a directory",
-                        path.display()
-                    ))
-                    .hint("an image is written docker-image://NAME, oci-layout://DIR, oci-archive:FILE or docker-archive:FILE"));
-                }
-                NamedContext::Directory(resolved)
-            }
-            NamedContext::OciLayout { directory, image } => {
-                NamedContext::OciLayout { directory: environment::absolute(&directory)?, image }
-            }
-            NamedContext::Archive { file, image } => {
-                NamedContext::Archive { file: environment::absolute(&file)?, image }
-            }
-            NamedContext::Image(reference) => NamedContext::Image(reference),
-            NamedContext::Remote(remote) => NamedContext::Remote(remote),
-        };
-        out.insert(name.to_owned(), context);
-    }
-    Ok(out)
-}
-
-/// `none`, `gzip`, `gzip:9`, `zstd`, `zstd:3`.
-pub(super) fn compression(text: &str) -> Result<Compression, CommandError> {
-    let (algorithm, level) = text.split_once(':').map_or((text, None), |(algorithm, level)| (algorithm, Some(level)));
-    let refuse = || CommandError::usage(format!("`--compression {text}` is not none, gzip[:0-9] or zstd[:1-19]"));
-    let level = level.map(|level| level.parse::<u8>().map_err(|_| refuse())).transpose()?;
-    let compression = match (algorithm, level) {
-        ("none" | "uncompressed", None) => Compression::None,
-        ("gzip", None) => Compression::GZIP,
-        ("gzip", Some(level)) => Compression::Gzip { level },
-        ("zstd", None) => Compression::ZSTD,
-        ("zstd", Some(level)) => Compression::Zstd { level },
-        _ => return Err(refuse()),
-    };
-    compression.check().map_err(|_| refuse())?;
-    Ok(compression)
-}
-
-/// `64m` and the like: powers of 1024.
-pub(in crate::commands) fn bytes(text: &str) -> Result<u64, CommandError> {
-    let refuse = || CommandError::usage(format!("`{text}` is not a size: write a number with b, k, m or g"));
-    let lower = text.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
-    let (digits, shift) = match lower.chars().last() {
-        Some('k') => (&lower[..lower.len() - 1], 10),
-        Some('m') => (&lower[..lower.len() - 1], 20),
-        Some('g') => (&lower[..lower.len() - 1], 30),
-        _ => (lower, 0),
-    };
-    let number: u64 = digits.trim().parse().map_err(|_| refuse())?;
-    number.checked_mul(1 << shift).ok_or_else(refuse)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        for (text, size) in [("0", 0), ("64m", 64 << 20), ("1g", 1 << 30), ("2kb", 2048), ("1MiB", 1 << 20), ("5b", 5)]
-        {
-            assert_eq!(bytes(text).unwrap(), size, "{text}");
-        }
-        for text in ["", "m", "-1", "1x", "99999999999g"] {
-            assert!(bytes(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn hosts() {
-        let hosts = |text: &str| extra_hosts(&[text.to_owned()]);
-        assert_eq!(hosts("db:10.0.0.1").unwrap(), [("db".to_owned(), "10.0.0.1".to_owned())]);
-        assert_eq!(hosts("db=[::1]").unwrap(), [("db".to_owned(), "::1".to_owned())]);
-        assert!(hosts("db").is_err());
-        assert!(hosts("db:nowhere").is_err());
-    }
-
-    #[test]
-    fn compressions() {
-        assert_eq!(compression("gzip:9").unwrap(), Compression::Gzip { level: 9 });
-        assert_eq!(compression("none").unwrap(), Compression::None);
-        for text in ["gzip:x", "lz4", "zstd:99", "none:1", ""] {
-            assert!(compression(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line of `bld run` as typed.
 
+use clap::ArgAction;
 use clap::Args;
 use clap::ValueEnum;
 
@@ -11,7 +12,7 @@ const HELP: &str = "The process runs in the foreground, and nothing is left of i
 
 /// `bld run`.
 #[derive(Debug, Args)]
-#[command(after_help = HELP, override_usage = "bld run [OPTIONS] IMAGE [COMMAND] [ARGUMENT]...")]
+#[command(after_help = HELP, override_usage = "bld run [OPTIONS] IMAGE [COMMAND] [ARGUMENT]...", disable_help_flag = true)]
 #[expect(clippy::struct_excessive_bools, reason = "fields are what the flags are")]
 pub(crate) struct RunArgs {
     /// Name, ID or digest of an image, then what to run in it instead of its CMD. Options end here: what follows is the command's
@@ -95,10 +96,10 @@ pub(crate) struct RunArgs {
     pub(super) name: Option<String>,
 
     /// Host name inside. Default: NAME, else a random one; with --network host this machine's
-    #[arg(long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME")]
     pub(super) hostname: Option<String>,
 
-    /// Whether an image that is not here is fetched
+    /// When the image is fetched from its registry
     #[arg(long, value_enum, default_value_t = Pull::Missing)]
     pub(super) pull: Pull,
 
@@ -121,6 +122,10 @@ pub(crate) struct RunArgs {
     /// no-new-privileges: executing setuid files gains nothing
     #[arg(long = "security-opt", value_name = "OPTION")]
     pub(super) security_opt: Vec<String>,
+
+    /// Print help. `-h` is the host name, as with docker
+    #[arg(long, action = ArgAction::Help, display_order = 902)]
+    help: Option<bool>,
 }
 
 /// `--pull`.
@@ -128,6 +133,8 @@ pub(crate) struct RunArgs {
 pub(crate) enum Pull {
     /// If it is not in the local store
     Missing,
+    /// Even if it is here: its registry may have a newer one
+    Always,
     /// Never: an error if it is not in the local store
     Never,
 }

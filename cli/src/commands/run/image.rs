@@ -30,8 +30,16 @@ pub(super) fn find(
         Some(text) => text.parse::<Platform>().map_err(|error| CommandError::usage(error.to_string()))?,
         None => host.clone(),
     };
-    let may_pull = pull == Pull::Missing && !session.offline;
+    if pull == Pull::Always {
+        session.online("`--pull=always`")?;
+    }
+    let may_pull = pull != Pull::Never && !session.offline;
     let image = match local::find_any(store, text, &wanted) {
+        // No registry knows an ID of the store.
+        Ok((_, Some(name))) if pull == Pull::Always => {
+            let reference: Reference = name.parse().map_err(CommandError::from)?;
+            fetch(session, store, &reference, &wanted)?
+        }
         Ok((image, _)) if is_complete(store, &image)? => image,
         Ok((image, _)) if may_pull => complete(session, store, image)?,
         Ok(_) => {
@@ -41,7 +49,8 @@ pub(super) fn find(
         }
         Err(error @ ImagesError::NotFound { .. }) if may_pull && !local::is_id(text) => {
             let reference: Reference = text.parse().map_err(|_| image_error(&error))?;
-            fetch(session, store, &reference, &wanted)?
+            fetch(session, store, &reference, &wanted)
+                .map_err(|error| error.hint("it is not in the local store either: `bld images` lists what is there"))?
         }
         Err(error) => return Err(image_error(&error)),
     };

@@ -19,7 +19,7 @@ mod terminal;
 
 use bld_executor::ExecuteError;
 use bld_executor::run::Container;
-use bld_executor::run::RunError;
+use bld_executor::run::error::RunError;
 use bld_executor::sandbox::Helper;
 use bld_executor::sandbox::SandboxError;
 use bld_executor::sandbox::StepError;
@@ -84,10 +84,5 @@ fn run_error(error: &RunError) -> CommandError {
         },
         _ => FAILED,
     };
-    let hint = error.hint();
-    let error = CommandError::from_error(error).with_code(code);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::from_error(error).with_code(code).maybe_hint(error.hint())
 }

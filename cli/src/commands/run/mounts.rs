@@ -6,14 +6,14 @@
 //! --tmpfs PATH[:OPTION,...]       size=BYTES mode=OCTAL exec noexec rw nosuid nodev
 //! ```
 
-use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
 use bld_executor::sandbox::Mount;
 use bld_executor::sandbox::MountSource;
+use bld_oci::ImagePath;
 
-use crate::commands::build::request::bytes;
+use crate::commands::build::values::bytes;
 use crate::environment;
 use crate::error::CommandError;
 
@@ -101,14 +101,7 @@ fn target(flag: &str, path: &str) -> Result<PathBuf, CommandError> {
     if !path.starts_with('/') {
         return Err(CommandError::usage(format!("`{flag}`: `{path}` is not an absolute path of the container")));
     }
-    let mut out = PathBuf::from("/");
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(name) => out.push(name),
-            Component::ParentDir => drop(out.pop()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
+    let out = PathBuf::from(ImagePath::new(path).to_string());
     if out == Path::new("/") {
         return Err(CommandError::usage(format!("`{flag}`: nothing can be mounted over `/`")));
     }

@@ -1,16 +1,16 @@
 //! From flags to a request: everything that needs the environment or the file system is resolved here, once.
 
-use bld_executor::run::RunNetwork;
-use bld_executor::run::RunRequest;
-use bld_executor::run::Variable;
+use bld_executor::run::request::RunNetwork;
+use bld_executor::run::request::RunRequest;
+use bld_executor::run::request::Variable;
 use bld_executor::run::cgroup::Limits;
 use bld_executor::sandbox::Capabilities;
 
 use super::arguments::RunArgs;
 use super::mounts;
 use super::ports;
-use crate::commands::build::request::bytes;
-use crate::commands::build::request::extra_hosts;
+use crate::commands::build::values::bytes;
+use crate::commands::build::values::extra_hosts;
 use crate::environment;
 use crate::error::CommandError;
 

@@ -1,0 +1,11 @@
+FROM busybox:1
+RUN one \
+
+  two \
+
+
+  three
+RUN four \
+ # comment
+
+
