@@ -425,3 +425,16 @@ fn claims_exclude_each_other() {
         }
     });
 }
+
+#[test]
+fn whoever_was_named_last_is_asked_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let digest = Digest::of(b"a layer");
+    for repository in ["one.example/base", "two.example/base", "one.example/base"] {
+        store.origins().add(repository, &[digest]).unwrap();
+    }
+    assert_eq!(store.origins().of(&digest).unwrap(), ["one.example/base", "two.example/base"]);
+    store.garbage().remove_unreferenced().unwrap();
+    assert!(store.origins().of(&digest).unwrap().is_empty(), "nothing speaks of the blob");
+}

@@ -78,8 +78,7 @@ mod tests {
 
     #[test]
     fn what_bld_does_anyway_may_be_asked_for() {
-        let flags =
-            ["--rm", "--force-rm=true", "--layers", "--provenance=false", "--sbom=false", "--load"];
+        let flags = ["--rm", "--force-rm=true", "--layers", "--provenance=false", "--sbom=false", "--load"];
         assert_eq!(check(&flags), Ok(()));
         for flag in ["--rm=false", "--layers=false", "--provenance=mode=max", "--sbom"] {
             let said = check(&[flag]).unwrap_err();

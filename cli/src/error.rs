@@ -180,7 +180,9 @@ impl<E: Error + 'static> From<E> for CommandError {
 /// Whether an output went to standard output, and nobody reads that any more.
 fn closed_stdout(error: &(dyn Error + 'static)) -> bool {
     let path = match error.downcast_ref::<OutputError>() {
-        Some(OutputError::Io { path, .. } | OutputError::Archive { path, .. } | OutputError::Rootfs { path, .. }) => path,
+        Some(OutputError::Io { path, .. } | OutputError::Archive { path, .. } | OutputError::Rootfs { path, .. }) => {
+            path
+        }
         Some(OutputError::Engine { .. }) | None => return false,
     };
     let mut next = Some(error);

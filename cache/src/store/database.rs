@@ -58,7 +58,8 @@ const SCHEMA: &str = "
     CREATE TABLE states (id BLOB PRIMARY KEY, layers BLOB NOT NULL, seconds INTEGER NOT NULL, nanoseconds INTEGER NOT NULL);
     CREATE TABLE images (manifest BLOB PRIMARY KEY, config BLOB, size INTEGER NOT NULL, created TEXT);
     CREATE TABLE memo (namespace TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;
-    CREATE TABLE origins (digest BLOB NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (digest, repository)) WITHOUT ROWID;
+    CREATE TABLE origins (seq INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL, repository TEXT NOT NULL,
+        UNIQUE (digest, repository));
     PRAGMA user_version = 2;
 ";
 

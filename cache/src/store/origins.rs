@@ -25,19 +25,17 @@ impl<'a> Origins<'a> {
     /// Notes that `repository` (`docker.io/library/debian`) holds these blobs.
     pub fn add(self, repository: &str, digests: &[Digest]) -> Result<(), StoreError> {
         self.store.database().write(|connection| {
-            let mut insert = connection
-                .prepare_cached("INSERT OR IGNORE INTO origins (digest, repository) VALUES (?1, ?2)")?;
-            digests
-                .iter()
-                .try_for_each(|digest| insert.execute(params![digest.as_bytes(), repository]).map(|_| ()))
+            let mut insert =
+                connection.prepare_cached("INSERT OR REPLACE INTO origins (digest, repository) VALUES (?1, ?2)")?;
+            digests.iter().try_for_each(|digest| insert.execute(params![digest.as_bytes(), repository]).map(|_| ()))
         })
     }
 
-    /// The repositories that hold a blob, in the order of their names.
+    /// The repositories that hold a blob, the one noted last first: it is the one the user just named.
     pub fn of(self, digest: &Digest) -> Result<Vec<String>, StoreError> {
         self.store.database().read(|connection| {
             connection
-                .prepare_cached("SELECT repository FROM origins WHERE digest = ?1 ORDER BY repository")?
+                .prepare_cached("SELECT repository FROM origins WHERE digest = ?1 ORDER BY seq DESC")?
                 .query_map([digest.as_bytes()], |row| row.get(0))?
                 .collect()
         })

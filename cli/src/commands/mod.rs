@@ -37,8 +37,8 @@ use crate::args::Cli;
 use crate::args::Command;
 use crate::args::images::ImageCommand;
 use crate::environment;
-use crate::registries;
 use crate::error::CommandError;
+use crate::registries;
 use crate::ui::plain::write_line;
 
 /// What every command works with.

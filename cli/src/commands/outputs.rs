@@ -110,9 +110,9 @@ impl Output {
             return Ok(Output::plain(kind));
         }
         let mut fields = Fields::parse(text, &fields)?;
-        let kind = fields
-            .take("type")
-            .ok_or_else(|| refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local, image or registry"))?;
+        let kind = fields.take("type").ok_or_else(|| {
+            refuse("it has no type".to_owned()).hint("write type=oci, docker, tar, local, image or registry")
+        })?;
         let destination = fields.take("dest");
         let wanted = |destination: Option<String>| {
             destination.filter(|path| !path.is_empty()).ok_or_else(|| refuse(format!("type={kind} needs dest=PATH")))

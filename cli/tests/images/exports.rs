@@ -197,7 +197,16 @@ fn directories_are_mirrored_and_split() {
     let output = format!("type=local,dest={},mode=delete", outside.path().display());
     refused(&scene.run(&["build", "-o", &output, "."]), 2, "`mode=delete` would remove files");
     refused(&scene.run(&["build", "-o", "type=local,dest=.,mode=delete", "."]), 2, "would remove files");
+    std::os::unix::fs::symlink(outside.path(), scene.path("door")).unwrap();
+    for through in ["door", "door/", "door/.", "door/./sub"] {
+        let output = format!("type=local,dest={through},mode=delete");
+        refused(&scene.run(&["build", "-o", &output, "."]), 2, "would remove files");
+    }
     assert!(outside.path().join("precious").exists());
+    // What is refused would have done harm.
+    scene.build(DOCKERFILE, &["-o", "type=local,dest=door,mode=delete", "--allow", "buildx.local.delete"]);
+    assert!(!outside.path().join("precious").exists());
+    std::fs::write(outside.path().join("precious"), "").unwrap();
     scene.build(DOCKERFILE, &["-o", &output, "--allow", "buildx.local.delete"]);
     assert!(!outside.path().join("precious").exists());
 }

@@ -34,6 +34,11 @@ fn images_built_one_by_one_are_joined() {
     scene.say(&["save", "multi:1", "-o", "multi.tar"]);
     bash(scene.work.path(), "skopeo copy -q --all oci-archive:multi.tar:1 oci:copied:1");
     bash(scene.work.path(), "skopeo inspect --override-arch arm64 oci:copied:1 | grep -q '\"arm64\"'");
+    // A layout of several platforms is taken with all of them, also where the store has none of it yet.
+    let empty = crate::support::Store::empty();
+    let create =
+        empty.bld().args(["index", "create", "--dry-run", "all:1"]).arg(scene.path("copied")).output().unwrap();
+    assert_eq!(json(&String::from_utf8(create.stdout).unwrap())["manifests"].as_array().map(Vec::len), Some(3));
     scene.say(&["save", "--platform", "linux/arm64", "multi:1", "-o", "one.tar"]);
     assert_eq!(scene.say(&["inspect", "-f", "{{.Architecture}}", "one.tar"]), "arm64\n");
     let other = crate::support::Store::empty();

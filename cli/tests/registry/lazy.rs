@@ -79,8 +79,9 @@ fn many_builds_at_once_download_a_layer_once() {
     publish_large_base(&host, "base:1");
     let store = Store::empty();
     let (before, _) = host.sent();
-    let contexts: Vec<_> =
-        (0..4).map(|number| context(&format!("FROM {}\nRUN test -s /large && echo {number}\n", host.image("base:1")))).collect();
+    let contexts: Vec<_> = (0..4)
+        .map(|number| context(&format!("FROM {}\nRUN test -s /large && echo {number}\n", host.image("base:1"))))
+        .collect();
     std::thread::scope(|scope| {
         for context in &contexts {
             let mut build = host.bld(&store);

@@ -21,7 +21,15 @@ fn one_index_for_all_platforms() {
     for platform in PLATFORMS.split(',') {
         let [os, architecture] = platform.split('/').take(2).collect::<Vec<_>>()[..] else { panic!("{platform}") };
         let mut skopeo = Command::new("skopeo");
-        skopeo.args(["inspect", "--tls-verify=false", "--config", "--override-os", os, "--override-arch", architecture]);
+        skopeo.args([
+            "inspect",
+            "--tls-verify=false",
+            "--config",
+            "--override-os",
+            os,
+            "--override-arch",
+            architecture,
+        ]);
         if platform.ends_with("v7") {
             skopeo.args(["--override-variant", "v7"]);
         }

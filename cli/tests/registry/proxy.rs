@@ -249,8 +249,9 @@ impl State {
             if is_blob {
                 self.blob_bytes.fetch_add(count as u64, Ordering::Relaxed);
             }
-            if self.faults.throttle.is_some() {
-                std::thread::sleep(Duration::from_millis(50));
+            if let Some(rate) = self.faults.throttle {
+                // By what came: a piece may be much smaller than asked for.
+                std::thread::sleep(Duration::from_micros(count as u64 * 1_000_000 / rate.max(1) as u64));
             }
         }
         if lie == Some(Lie::Longer) {

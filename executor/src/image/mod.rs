@@ -187,7 +187,9 @@ impl ImagesError {
             )),
             ImagesError::Pull { source, .. } => source.hint(),
             ImagesError::Execute(error) => error.hint(),
-            ImagesError::PullMissing { similar, .. } => Some(format!("did you mean `{similar}`, which is in the store?")),
+            ImagesError::PullMissing { similar, .. } => {
+                Some(format!("did you mean `{similar}`, which is in the store?"))
+            }
             ImagesError::BadName { name, .. } => lower_case(name).map(|name| format!("did you mean `{name}`?")),
             ImagesError::NotAnImage { path } => {
                 Some(format!("`bld import {} NAME:TAG` makes an image of a root file system", typed(path)))

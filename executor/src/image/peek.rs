@@ -27,10 +27,10 @@ use super::archive::is_bookkeeping;
 use super::archive::layer_type;
 use super::archive::manifest_of;
 use super::archive::split_name;
-use super::local::LocalImage;
-use super::local::open_from;
 use super::layout::blob_path;
 use super::layout::read_small;
+use super::local::LocalImage;
+use super::local::open_from;
 use super::stream::open_tar;
 
 /// Documents of one archive take no more memory than this.

@@ -67,7 +67,8 @@ impl ImageSources {
             NamedContext::Remote(remote) => return Ok(Resolved::Remote(remote.clone())),
             NamedContext::Image(reference) => self.images.find(reference, platform).await?,
             NamedContext::OciLayout { directory, image } => {
-                let descriptor = layout::ingest(self.images.store(), directory, image.as_deref(), Wanted::Platform(platform))?;
+                let descriptor =
+                    layout::ingest(self.images.store(), directory, image.as_deref(), Wanted::Platform(platform))?;
                 local::open(self.images.store(), &descriptor, platform)?
             }
             NamedContext::Archive { file, image } => {

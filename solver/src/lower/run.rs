@@ -36,9 +36,7 @@ impl Lowering<'_> {
         }
         let (args, script) = command(state, run);
         let env = state.scope.run_env();
-        let is_set = |name: &str| {
-            env.iter().any(|(known, _)| known == name) || state.scope.args.contains(name)
-        };
+        let is_set = |name: &str| env.iter().any(|(known, _)| known == name) || state.scope.args.contains(name);
         // Whichever way a proxy is written, programs find it in both: some look for one only.
         let unkeyed_env = PROXIES
             .iter()

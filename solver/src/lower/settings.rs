@@ -12,8 +12,8 @@ use bld_parser::source::Span;
 
 use super::history;
 use super::run::with_shell;
-use super::stage::Lowering;
 use super::scope::Scope;
+use super::stage::Lowering;
 use super::stage::StageState;
 use super::values;
 use super::words;

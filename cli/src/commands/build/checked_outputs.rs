@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Component;
 use std::path::Path;
+use std::path::PathBuf;
 
 use bld_executor::image::options::Annotated;
 use bld_executor::image::options::Annotation;
@@ -80,14 +81,18 @@ pub(super) fn check_outputs(
     Ok(())
 }
 
-/// `mode=delete` removes files nobody may have thought of: without `--allow` only below the working directory.
+/// `mode=delete` removes files nobody may have thought of: without `--allow` only below the working directory, through no link.
 pub(super) fn check_mirrors(outputs: &[Output], allowed: &[Entitlement]) -> Result<(), CommandError> {
     let here = environment::absolute(Path::new(""))?;
     for output in outputs.iter().filter(|output| output.attributes.mirror) {
         let OutputKind::RootfsDirectory(path) = &output.kind else { continue };
         let plain = path.components().all(|part| part != Component::ParentDir);
         let is_below = plain && path.components().as_path() != here.components().as_path() && path.starts_with(&here);
-        if !is_below && !allowed.contains(&Entitlement::DeleteLocal) {
+        // The context may have brought a link that leads anywhere; with a slash behind its name it would not look like one.
+        let tidy: PathBuf = path.components().collect();
+        let mut below = tidy.ancestors().take_while(|ancestor| ancestor.starts_with(&here) && *ancestor != here);
+        let is_inside = is_below && !below.any(Path::is_symlink);
+        if !is_inside && !allowed.contains(&Entitlement::DeleteLocal) {
             return Err(CommandError::usage(format!("`mode=delete` would remove files in {}", path.display()))
                 .hint("name a directory below the working directory, or write `--allow buildx.local.delete`"));
         }

@@ -61,9 +61,10 @@ pub(super) fn read_default(context: &Path) -> Result<Source, CommandError> {
                 let file = opened.map_err(|error| {
                     let failed = CommandError::failed(format!("cannot open the Dockerfile: {error}"));
                     let is_directory = std::fs::metadata(context.join(name)).is_ok_and(|found| found.is_dir());
-                    failed.maybe_hint(is_directory.then(|| {
-                        format!("`{name}` is a directory: name the file in it with `-f {name}/FILE`")
-                    }))
+                    failed.maybe_hint(
+                        is_directory
+                            .then(|| format!("`{name}` is a directory: name the file in it with `-f {name}/FILE`")),
+                    )
                 })?;
                 let path = Some(context.join(name));
                 return Ok(Source { bytes: contents(file, name)?, name: name.to_owned(), path });

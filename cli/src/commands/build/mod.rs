@@ -137,7 +137,8 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     let (contexts, memos) = open_contexts(store, request, &main, &source)?;
     let dockerfile = parse(store, request, &main, &source, &quoted).await?;
     let checks = Checks::new(&dockerfile.0, request);
-    let puller = if session.offline { None } else { Some(registries::puller(store, request.quiet, &request.insecure)?) };
+    let puller =
+        if session.offline { None } else { Some(registries::puller(store, request.quiet, &request.insecure)?) };
     let images = KnownImages::new(store.clone(), puller.clone(), request.pull);
     let sources = ImageSources::new(images, request.named.clone()).with_remotes(remotes.clone());
     let (plan, mut warnings) = plan(&sources, request, &main, &source, &quoted, &dockerfile, &checks).await?;

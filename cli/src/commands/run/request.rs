@@ -1,9 +1,9 @@
 //! From flags to a request: everything that needs the environment or the file system is resolved here, once.
 
+use bld_executor::run::cgroup::Limits;
 use bld_executor::run::request::RunNetwork;
 use bld_executor::run::request::RunRequest;
 use bld_executor::run::request::Variable;
-use bld_executor::run::cgroup::Limits;
 use bld_executor::sandbox::Capabilities;
 
 use super::arguments::RunArgs;
