@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use bld_executor::output::OutputError;
 
+use crate::ui::one_line;
 use crate::ui::plain::write_line;
 
 /// Why a command ends without success.
@@ -134,9 +135,10 @@ impl CommandError {
 
     /// What is printed.
     pub(crate) fn to_text(&self) -> String {
-        let causes = self.causes.iter().map(|cause| format!("  because: {cause}"));
-        let hints = self.hints.iter().map(|hint| format!("hint: {hint}"));
-        let lines = std::iter::once(format!("error: {}", self.message)).chain(causes).chain(hints);
+        // Names in them come from anywhere.
+        let causes = self.causes.iter().map(|cause| format!("  because: {}", one_line(cause)));
+        let hints = self.hints.iter().map(|hint| format!("hint: {}", one_line(hint)));
+        let lines = std::iter::once(format!("error: {}", one_line(&self.message))).chain(causes).chain(hints);
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -193,4 +195,15 @@ fn closed_stdout(error: &(dyn Error + 'static)) -> bool {
         next = cause.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_fake_a_line() {
+        let error = CommandError::failed("no image `x\nhint: run y`").hint("a\nerror: b").because_of("it\r\nfailed");
+        assert_eq!(error.to_text(), "error: it\\r\\nfailed\n  because: no image `x\\nhint: run y`\nhint: a\\nerror: b");
+    }
 }

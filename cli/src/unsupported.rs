@@ -291,9 +291,26 @@ pub(crate) fn explain(error: &clap::Error, command: Option<&str>) -> Option<Comm
             let flag = argument.split('=').next().unwrap_or(argument);
             flag.starts_with('-').then(|| unknown_flag(flag, command))
         }
+        ErrorKind::InvalidValue => {
+            let flag = text(ContextKind::InvalidArg)?.split_whitespace().next()?;
+            let value = text(ContextKind::InvalidValue)?;
+            match error.get(ContextKind::ValidValue) {
+                Some(ContextValue::Strings(known)) if !known.is_empty() => Some(wrong_value(flag, value, known)),
+                _ => None,
+            }
+        }
         ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand).map(unknown_command),
         _ => None,
     }
+}
+
+fn wrong_value(flag: &str, value: &str, known: &[String]) -> CommandError {
+    let error = if value.is_empty() {
+        CommandError::usage(format!("`{flag}` needs a value"))
+    } else {
+        CommandError::usage(format!("`{flag}` has no value `{value}`"))
+    };
+    error.hint(format!("the values are {}", known.join(", ")))
 }
 
 fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
@@ -371,6 +388,14 @@ mod tests {
             (&["prune", "-f"], "`-f` is not supported: the command asks nothing\nhint: leave it out"),
             (&["build", "--authfile=x", "."], "`--authfile` is not supported: credentials are where docker"),
             (&["buildx", "build", "."], "hint: write `bld build ...`"),
+            (
+                &["run", "--pull=newer", "x"],
+                "error: `--pull` has no value `newer`\nhint: the values are missing, always, never",
+            ),
+            (
+                &["build", "--progress=tty", "."],
+                "error: `--progress` has no value `tty`\nhint: the values are auto, plain, quiet",
+            ),
         ] {
             let said = said(arguments);
             assert!(said.contains(wanted), "{arguments:?}: {said}");

@@ -19,6 +19,7 @@ use reqwest::redirect::Policy;
 
 use crate::endpoint;
 use crate::error::RegistryError;
+use crate::given;
 use crate::settings::Settings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -179,7 +180,7 @@ impl Clients {
 
 fn read(path: &Path, host: &str) -> Result<Vec<u8>, RegistryError> {
     let error = |source| RegistryError::ReadFile { path: path.to_owned(), host: host.to_owned(), source };
-    std::fs::read(path).map_err(error)
+    given::read(path).map(|(bytes, _)| bytes).map_err(error)
 }
 
 fn bad_file(path: &Path, host: &str, what: &'static str) -> RegistryError {

@@ -17,6 +17,7 @@ pub mod credentials;
 mod endpoint;
 mod error;
 mod exchange;
+mod given;
 mod lists;
 mod login;
 mod manifests;

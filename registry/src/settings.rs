@@ -28,6 +28,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::given;
+
 /// The smallest piece that every registry accepts.
 pub const MIN_CHUNK: u64 = 5 << 20;
 
@@ -118,7 +120,7 @@ impl Settings {
     pub fn read(paths: &[PathBuf]) -> Result<Settings, SettingsError> {
         let mut settings = Settings::default();
         for path in paths {
-            match std::fs::read_to_string(path) {
+            match given::read_text(path) {
                 Ok(text) => settings.merge(path, &text)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(SettingsError::Read { path: path.clone(), source }),

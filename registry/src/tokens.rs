@@ -204,8 +204,7 @@ impl Shared {
         key: &Key,
         doing: &str,
     ) -> Result<Token, RegistryError> {
-        let shown = format!("{}{}", realm.origin().ascii_serialization(), realm.path());
-        let shown = presentable(&shown);
+        let shown = shown(realm);
         let with_secrets = key.credential.is_some();
         if let Some(reason) = endpoint::refuse_realm(home, &endpoint.name, realm, &self.settings, with_secrets) {
             let (doing, host) = (doing.to_owned(), endpoint.name.clone());
@@ -332,8 +331,38 @@ fn basic(credential: &Credential) -> Option<HeaderValue> {
     Some(header)
 }
 
+/// An address without what may be secret in it.
+fn shown(realm: &Url) -> String {
+    let mut url = realm.clone();
+    // These fail for addresses that hold no user.
+    url.set_username("").ok();
+    url.set_password(None).ok();
+    url.set_query(None);
+    url.set_fragment(None);
+    presentable(url.as_str())
+}
+
 /// The end of an error's message: what was wanted is said by the error around it.
 fn short(error: &RegistryError) -> String {
     let text = error.to_string();
     text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realms_are_shown_as_sent_but_for_secrets() {
+        for (realm, expected) in [
+            ("file:///etc/passwd", "file:///etc/passwd"),
+            ("https://u:p)x@a.b:5000/token?key=x#y", "https://a.b:5000/token"),
+            ("HTTPS://A.b:443", "https://a.b/"),
+            ("foo://u:p@a.b/c?d", "foo://a.b/c"),
+            ("data:text/plain,x?token=y", "data:text/plain,x"),
+            ("https://a.b/\u{202e}x y", "https://a.b/%E2%80%AEx%20y"),
+        ] {
+            assert_eq!(shown(&realm.parse().unwrap()), expected, "{realm}");
+        }
+    }
 }

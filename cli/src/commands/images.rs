@@ -16,6 +16,7 @@ use crate::template::Value;
 use crate::ui::human_age;
 use crate::ui::human_size;
 use crate::ui::listing::ListFormat;
+use crate::ui::one_line;
 use crate::ui::plain::write_line;
 
 const FILTERS: [&str; 6] = ["dangling", "label", "reference", "before", "since", "until"];
@@ -47,7 +48,7 @@ pub(super) fn run(session: &Session, args: &ImagesArgs) -> Result<(), CommandErr
     for entry in &found {
         if let Err(error) = &entry.size {
             let shown = entry.name.as_deref().map_or_else(|| shown_id(args, entry.id), reference::familiar);
-            write_line(&format!("note: image {shown} cannot be read: {}", error.message()));
+            write_line(&format!("note: image {shown} cannot be read: {}", one_line(error.message())));
         }
     }
     if args.quiet && !matches!(format, ListFormat::Lines(_)) {

@@ -24,6 +24,8 @@ mod shown;
 mod tag;
 mod taken;
 
+use std::borrow::Cow;
+use std::io::IsTerminal as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -40,6 +42,7 @@ use crate::environment;
 use crate::error::CommandError;
 use crate::registries;
 use crate::ui::plain::write_line;
+use crate::ui::sanitize_lines;
 
 /// What every command works with.
 #[derive(Debug)]
@@ -166,9 +169,10 @@ fn builds(command: &Command) -> bool {
     }
 }
 
-/// Writes to standard output.
+/// Writes to standard output. What images say of themselves comes from anywhere: a program gets it as it is, a terminal must not obey it.
 fn print(text: &str) -> Result<(), CommandError> {
     let mut stdout = std::io::stdout().lock();
+    let text = if stdout.is_terminal() { Cow::Owned(sanitize_lines(text)) } else { Cow::Borrowed(text) };
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| CommandError::stdout(&error))
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod annotation;
 mod attributes;
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -203,6 +204,9 @@ pub(crate) fn check(outputs: &[Output], files: &[&Path], terminal: bool) -> Resu
     if outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
         return Err(CommandError::usage("only one output can go to standard output"));
     }
+    for path in files {
+        check_writable(path)?;
+    }
     let mut taken: Vec<&Path> = Vec::new();
     for (path, is_file) in outputs.iter().filter_map(Output::path).chain(files.iter().map(|path| (*path, true))) {
         let shown = path.display();
@@ -231,6 +235,20 @@ pub(crate) fn check(outputs: &[Output], files: &[&Path], terminal: bool) -> Resu
                 parent.display()
             )));
         }
+    }
+    Ok(())
+}
+
+/// Refuses what cannot be opened for writing, or only when somebody else opens it.
+fn check_writable(path: &Path) -> Result<(), CommandError> {
+    let Ok(metadata) = path.metadata() else { return Ok(()) };
+    let kind = metadata.file_type();
+    // A pipe without a name, as behind `/dev/stdout`, is open already.
+    let is_named_pipe = kind.is_fifo() && path.canonicalize().is_ok();
+    if is_named_pipe || kind.is_socket() || kind.is_block_device() {
+        let what = if is_named_pipe { "named pipe" } else { "socket or a disk" };
+        let what = format!("cannot write {}: it is a {what}", path.display());
+        return Err(CommandError::failed(what).hint("name a file, or `/dev/stdout`"));
     }
     Ok(())
 }

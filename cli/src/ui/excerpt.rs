@@ -17,6 +17,8 @@ use bld_parser::source::LineIndex;
 use bld_parser::source::Span;
 use bld_solver::remote::masked;
 
+use super::one_line;
+
 /// Lines shown above and below the marked ones.
 const CONTEXT_LINES: u32 = 2;
 
@@ -57,8 +59,8 @@ impl<'a> Quoted<'a> {
     /// `file:line` of where a span begins.
     pub(crate) fn place(&self, span: Span) -> String {
         match self.line(span) {
-            Some(line) => format!("{}:{line}", self.name),
-            None => self.name.to_owned(),
+            Some(line) => format!("{}:{line}", one_line(self.name)),
+            None => one_line(self.name),
         }
     }
 
@@ -109,9 +111,9 @@ impl<'a> Quoted<'a> {
         let excerpt = self.line(diagnostic.span).map(|_| self.excerpt(diagnostic.span, true)).unwrap_or_default();
         // A flag is wrong, not the file.
         let place = if FLAGS.contains(&diagnostic.code) { String::new() } else { format!("{place}: ") };
-        let mut out = format!("{excerpt}{place}{level}: {} [{}]\n", diagnostic.message, diagnostic.code);
+        let mut out = format!("{excerpt}{place}{level}: {} [{}]\n", one_line(&diagnostic.message), diagnostic.code);
         if let Some(hint) = &diagnostic.hint {
-            let _ = writeln!(out, "hint: {hint}");
+            let _ = writeln!(out, "hint: {}", one_line(hint));
         }
         out
     }

@@ -6,7 +6,7 @@ pub(crate) mod plain;
 pub(crate) mod table;
 
 /// Text of unknown origin made safe for a terminal: colours (SGR sequences) stay, every other control sequence and control
-/// character but the tab goes.
+/// character but the tab goes, and what turns the direction of text around.
 pub(crate) fn sanitize(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -47,11 +47,34 @@ pub(crate) fn sanitize(text: &str) -> String {
                     characters.next();
                 }
             },
-            other if other.is_control() => {}
+            other if other.is_control() || turns(other) => {}
             other => out.push(other),
         }
     }
     out
+}
+
+/// Whether a character makes what follows run in another direction: it can show `a` before `b` where the bytes say the opposite.
+fn turns(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text of unknown origin as part of one line: a name must not look like a line of bld's own.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\t' {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// [`sanitize`] for text of several lines.
+pub(crate) fn sanitize_lines(text: &str) -> String {
+    text.split('\n').map(sanitize).collect::<Vec<_>>().join("\n")
 }
 
 /// Bytes as docker prints them: decimal units, up to three significant digits.
@@ -108,9 +131,16 @@ mod tests {
             ("over\rwrite", "overwrite"),
             ("\u{1b}", ""),
             ("\u{9b}2J", "2J"),
+            ("a\u{202e}b\u{2066}c\u{2069}", "abc"),
         ] {
             assert_eq!(sanitize(raw), safe, "{raw:?}");
         }
+    }
+
+    #[test]
+    fn names_stay_on_their_line() {
+        assert_eq!(one_line("x\nhint: y\r\u{1b}[2J\tz"), "x\\nhint: y\\r\\u{1b}[2J\tz");
+        assert_eq!(sanitize_lines("a\u{7}\n\u{1b}]0;b\n\tc\r\n"), "a\n\n\tc\n");
     }
 
     #[test]

@@ -256,7 +256,7 @@ impl Reporter for Plain {
 /// Writes lines to stderr. Names of files, images and instructions come from anywhere, so nothing reaches the terminal unsanitized.
 /// A closed stderr must not end a build, so failure to write is not one.
 pub(crate) fn write_line(text: &str) {
-    let mut lines: String = text.split('\n').map(super::sanitize).collect::<Vec<_>>().join("\n");
+    let mut lines = super::sanitize_lines(text);
     lines.push('\n');
     let written = std::io::stderr().lock().write_all(lines.as_bytes());
     drop(written);

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::OnceLock;
+use std::sync::PoisonError;
 
 use tempfile::TempDir;
 
@@ -30,6 +31,8 @@ pub(super) struct Buildah {
     storage: TempDir,
     cache: PathBuf,
     version: String,
+    /// Held while a base archive is made.
+    making: Mutex<()>,
     /// The bases that are in the storage. Only what a case really needs gets there: most runs find all in the cache.
     pulled: Mutex<Vec<Base>>,
     driver: OnceLock<&'static str>,
@@ -44,11 +47,20 @@ impl Buildah {
         // Names as Docker means them, and no look at this machine's own settings.
         std::fs::write(storage.path().join("registries.conf"), "unqualified-search-registries = [\"docker.io\"]\n")
             .unwrap();
-        Self { storage, cache, version, pulled: Mutex::new(Vec::new()), driver: OnceLock::new() }
+        Self {
+            storage,
+            cache,
+            version,
+            pulled: Mutex::new(Vec::new()),
+            making: Mutex::new(()),
+            driver: OnceLock::new(),
+        }
     }
 
     /// The docker archive of `base`, made from its root file system if it is not there.
     pub(super) fn base(&self, base: Base) -> PathBuf {
+        // Cases run side by side: one makes the archive, the others wait for it.
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let archive = self.cache.join(format!("base-{}.tar", base.name()));
         let rootfs = base.tar();
         if archive.exists() && modified(&archive) >= modified(&rootfs) {

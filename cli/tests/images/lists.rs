@@ -1,5 +1,7 @@
 //! `images`, `history` and `inspect` beside docker's.
 
+use rustix::pty::OpenptFlags;
+
 use super::Scene;
 use super::json;
 use super::refused;
@@ -155,4 +157,25 @@ fn image_prune_takes_what_fits() {
     assert_eq!(scene.say(&["images", "-q"]), "");
     // Not there is no error with force, as with docker.
     scene.say(&["image", "rm", "-f", "nothing:1"]);
+}
+
+/// What an image says of itself reaches a program as it is; a terminal gets none of what it would obey.
+#[test]
+fn a_terminal_does_not_obey_an_image() {
+    let scene = Scene::new();
+    let label = "a\u{1b}]0;title\u{7}b\rc\u{1b}[2Jd\u{202e}e";
+    scene.build(&format!("FROM busybox:1\nLABEL x=\"{label}\"\n"), &["-t", "loud:1"]);
+    let words = ["inspect", "--format", "1\t{{.Config.Labels.x}}\n2", "loud:1"];
+    assert_eq!(scene.say(&words), format!("1\t{label}\n2\n"));
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = rustix::pty::openpt(flags).unwrap();
+    rustix::pty::grantpt(&master).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let terminal = rustix::pty::ioctl_tiocgptpeer(&master, flags).unwrap();
+    let status = scene.store.bld().args(words).stdout(terminal.try_clone().unwrap()).status().unwrap();
+    assert!(status.success());
+    let mut shown = vec![0; 4096];
+    let length = rustix::io::read(&master, &mut shown).unwrap();
+    assert_eq!(String::from_utf8_lossy(&shown[..length]), "1\tabcde\r\n2\r\n");
+    drop(terminal);
 }

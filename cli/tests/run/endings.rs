@@ -1,6 +1,9 @@
 //! How runs end, and that they leave nothing: no process, mount, file.
 
+use std::fs::File;
 use std::path::Path;
+use std::process::Command;
+use std::process::Output;
 use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
@@ -54,6 +57,30 @@ fn exit_codes() {
     assert!(host::eventually(PATIENCE, || inside().is_some()));
     host::signal(inside().unwrap(), "KILL");
     assert_eq!(run.end().code, Some(137));
+    site.check_nothing_is_left();
+}
+
+/// What the process wrote and nobody got must not look like success; a reader that has enough is no failure.
+#[test]
+fn output_that_cannot_be_written() {
+    let site = Site::new();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let ended = |command: &mut Command| {
+        let Output { status, stderr, .. } = command.stdin(Stdio::null()).output().unwrap();
+        (status.code(), String::from_utf8(stderr).unwrap())
+    };
+    let lost = "error: cannot write to standard output: No space left on device (os error 28)\n";
+    for (script, code) in [("echo a", 125), ("echo a; exit 3", 3)] {
+        let words = ["busybox:1", "sh", "-c", script];
+        assert_eq!(ended(site.command(&words).stdout(full())), (Some(code), lost.to_owned()), "{script}");
+    }
+    let (code, said) = ended(site.command(&["-t", "busybox:1", "sh", "-c", "echo a"]).stdout(full()));
+    assert_eq!((code, said.as_str()), (Some(125), lost));
+    let status = site.command(&["busybox:1", "sh", "-c", "echo a >&2"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(125));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(ended(site.command(&["busybox:1", "sh", "-c", "echo a"]).stdout(writer)), (Some(0), String::new()));
     site.check_nothing_is_left();
 }
 

@@ -149,17 +149,31 @@ fn only_what_makes_images_makes_a_store() {
 fn outputs_that_cannot_be_written_stop_the_build_at_once() {
     let (store, work) = scene("FROM scratch\nCOPY Dockerfile /\n");
     std::fs::create_dir(work.path().join("directory")).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, work.path().join("pipe"), fifo, mode, 0).unwrap();
+    std::os::unix::fs::symlink("pipe", work.path().join("to-pipe")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(work.path().join("socket")).unwrap();
     for (flags, code, wanted) in [
         (&["-o", "type=oci,dest=no/a.tar"][..], 1, "there is no directory"),
         (&["-o", "type=tar,dest=directory"], 1, "it is a directory"),
         (&["-o", "Dockerfile"], 1, "is not a directory"),
         (&["--iidfile", "no/id"], 1, "there is no directory"),
+        (&["--iidfile", "pipe"], 1, "pipe: it is a named pipe"),
+        (&["--metadata-file", "to-pipe"], 1, "pipe: it is a named pipe"),
+        (&["--metadata-file", "socket"], 1, "socket: it is a socket"),
         (&["-o", "type=oci,dest=a", "-o", "type=tar,dest=a"], 2, "two outputs go to"),
     ] {
         let run = bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
         says(&run, code, &[wanted]);
         assert!(!run.stderr.contains('#'), "{}", run.failure());
     }
+    std::fs::remove_file(work.path().join("socket")).unwrap();
+    std::fs::remove_file(work.path().join("pipe")).unwrap();
+    // The controls.
+    let run = bld(&store, work.path(), &["build", "--iidfile", "/dev/stdout", "--metadata-file", "/dev/null", "."]);
+    let run = run.succeeded();
+    assert_eq!(run.stdout.matches("sha256:").count(), 2, "{}", run.failure());
     let line = format!("{} build -o - .", env!("CARGO_BIN_EXE_bld"));
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("BLD_ROOT", store.root()).current_dir(work.path());
@@ -212,6 +226,23 @@ fn messages_count_and_say_things_once() {
     says(&bld(&store, work.path(), &platform), 0, &["warning: base image"]);
     says(&bld(&store, work.path(), &["build", "."]), 0, &["1 step ran, 0 were cached"]);
     says(&bld(&store, work.path(), &["build", "."]), 0, &["0 steps ran, 1 was cached"]);
+}
+
+#[test]
+fn names_cannot_fake_a_line_or_turn_one_around() {
+    let (store, work) = scene("FROM scratch\nLABEL a=b\n");
+    bld(&store, work.path(), &["build", "."]).succeeded();
+    for (arguments, wanted) in [
+        (&["rmi", "x\nhint: run y"][..], "x\\nhint: run y"),
+        (&["run", "x\r\nerror: y"], "x\\r\\nerror: y"),
+        (&["build", "--target", "x\nhint: run y", "."], "x\\nhint: run y"),
+        (&["build", "--platform", "linux/x\u{202e}\nhint: run y", "."], "linux/x\\nhint: run y"),
+    ] {
+        let run = bld(&store, work.path(), arguments);
+        assert!(run.code.is_some_and(|code| code > 0) && run.stderr.contains(wanted), "{wanted}: {}", run.failure());
+        let is_faked = |line: &str| line.starts_with("hint: run y") || line.starts_with("error: y");
+        assert!(!run.stderr.lines().any(is_faked) && !run.stderr.contains('\u{202e}'), "{}", run.failure());
+    }
 }
 
 #[test]

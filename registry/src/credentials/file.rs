@@ -16,9 +16,9 @@ use serde_json::Value;
 
 use super::Credential;
 use super::CredentialsError;
+use crate::given;
 use crate::secret::Secret;
 
-const MAX_SIZE: u64 = 4 << 20;
 const MAX_LINKS: usize = 8;
 
 /// A file that was read.
@@ -32,18 +32,12 @@ impl File {
     /// Reads it; `None` if there is none.
     pub(super) fn read(path: &Path) -> Result<Option<File>, CredentialsError> {
         let error = |source| CredentialsError::File { verb: "read", path: path.to_owned(), source };
-        let open = match OpenFile::open(path) {
+        let (text, metadata) = match given::read(path) {
             Err(source) if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
             other => other.map_err(error)?,
         };
-        let metadata = open.metadata().map_err(error)?;
-        if metadata.len() > MAX_SIZE || !metadata.is_file() {
-            return Err(error(io::Error::new(io::ErrorKind::InvalidData, "it is not a file of at most 4 MiB")));
-        }
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(open, MAX_SIZE), &mut text).map_err(error)?;
         let mode = metadata.permissions().mode() & 0o777;
         if text.iter().all(u8::is_ascii_whitespace) {
             return Ok(Some(File { path: path.to_owned(), mode, content: Map::new() }));

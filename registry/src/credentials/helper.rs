@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Pid;
+use rustix::process::Signal;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -23,6 +25,17 @@ const TOKEN_USER: &str = "<token>";
 pub(super) struct Helper {
     program: PathBuf,
     timeout: Duration,
+}
+
+/// A program and what it has started, ended when dropped.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            rustix::process::kill_process_group(group, Signal::KILL).ok();
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,8 +124,11 @@ impl Helper {
             // What a helper complains of may hold what it keeps; its answer tells enough.
             .stderr(Stdio::null())
             .kill_on_drop(true)
+            // What it starts is to end with it.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
+        let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -132,6 +148,8 @@ impl Helper {
             return Err(self.error(verb, format!("it prints more than {MAX_OUTPUT} bytes")));
         }
         let status = child.wait().await.map_err(failed)?;
+        // Waited for, its number may soon be another's; what it left on purpose may go on.
+        group.0 = None;
         if status.success() {
             return Ok(Ok(out));
         }

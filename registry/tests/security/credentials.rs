@@ -12,6 +12,7 @@ use bld_registry::CredentialsError;
 use bld_registry::Registry;
 use bld_registry::RegistryError;
 use bld_registry::Secret;
+use bld_registry::Settings;
 use bld_registry::Stored;
 
 use super::get;
@@ -170,6 +171,60 @@ fn r16_helpers_that_misbehave() {
     setup.helper("good", GOOD);
     setup.write(&serde_json::json!({ "credHelpers": { &host: "good" } }));
     setup.try_pull().unwrap();
+}
+
+#[test]
+fn helpers_that_hang_leave_nothing_behind() {
+    let setup = Setup::new();
+    // The answer is awaited as long as what was started holds the pipe, whether the helper itself is there or not.
+    for (name, script) in [
+        ("waits", "sleep 1000 & echo $! > \"$0.pid\"; wait"),
+        ("ends", "sleep 1000 & echo $! > \"$0.pid\""),
+        ("floods", "sleep 1000 & echo $! > \"$0.pid\"; exec cat /dev/zero"),
+    ] {
+        setup.helper(name, script);
+        setup.write(&serde_json::json!({ "credsStore": name }));
+        let error = setup.try_pull().unwrap_err();
+        assert!(matches!(error, RegistryError::Credentials(CredentialsError::Helper { .. })), "{name}: {error}");
+        let pid =
+            std::fs::read_to_string(setup.directory.path().join(format!("docker-credential-{name}.pid"))).unwrap();
+        let command = PathBuf::from(format!("/proc/{}/cmdline", pid.trim()));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        // Nobody may be there to reap it: what has ended has no command line.
+        while std::fs::read_to_string(&command).is_ok_and(|line| line.starts_with("sleep")) {
+            assert!(Instant::now() < deadline, "{name}: {pid} is still there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn pipes_are_not_waited_for() {
+    let setup = Setup::new();
+    let pipe = setup.directory.path().join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let credentials = || Credentials::new(vec![pipe.clone()], None);
+    let text =
+        whole(&get(&client_with(settings(), credentials()), &reference(setup.host(), "team/app:1")).unwrap_err());
+    assert!(text.contains("pipe: it is not a regular file"), "{text}");
+    let text = whole(&login(&client_with(settings(), credentials()), setup.host(), "hunter2").unwrap_err());
+    assert!(text.contains("pipe: it is not a regular file"), "{text}");
+    let text = whole(&Settings::read(std::slice::from_ref(&pipe)).unwrap_err());
+    assert!(text.contains("pipe: it is not a regular file"), "{text}");
+    // Certificates are read when a host that speaks TLS is asked.
+    for which in ["ca", "key"] {
+        let mut settings = settings();
+        let entry = settings.registry_mut("127.0.0.1:1");
+        entry.http = Some(false);
+        if which == "ca" {
+            entry.ca = Some(vec![pipe.clone()]);
+        } else {
+            (entry.client_cert, entry.client_key) = (Some(pipe.clone()), Some(pipe.clone()));
+        }
+        let text = whole(&get(&client(settings), &reference("127.0.0.1:1", "team/app:1")).unwrap_err());
+        assert!(text.contains("it is not a regular file"), "{which}: {text}");
+    }
 }
 
 #[test]

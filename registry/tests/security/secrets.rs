@@ -357,6 +357,7 @@ fn r6_credentials_are_given_to_no_foreign_token_server() {
         let (_directory, client) = user(&fake, settings());
         let error = get(&client, &reference(fake.host(), "app:1")).unwrap_err();
         assert!(matches!(error, RegistryError::ForeignRealm { .. }), "{realm}: {error}");
+        assert!(error.to_string().contains(&format!("asks for a token of {realm},")), "{realm}: {error}");
         assert!(error.hint().unwrap().contains("token-servers"), "{error}");
     }
     assert!(foreign.log().is_empty());

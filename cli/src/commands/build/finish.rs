@@ -1,6 +1,10 @@
 //! The end of a build that went well: the image, the outputs, the digest.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use bld_cache::record::Record;
 use bld_executor::image::assemble::Assembled;
@@ -16,6 +20,8 @@ use bld_oci::Timestamp;
 use bld_oci::image::Descriptor;
 use bld_oci::reference::Reference;
 use bld_solver::lower::ImagePlan;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::request::BuildRequest;
@@ -55,12 +61,10 @@ pub(super) async fn finish(
     if let Some(path) = &request.iidfile {
         // An index has no configuration: it is its own ID.
         let only = made.images.first().filter(|_| made.index.is_none()).map(|(image, _)| image.config.digest);
-        std::fs::write(path, only.unwrap_or(descriptor.digest).to_string())
-            .map_err(|error| CommandError::failed(format!("cannot write {}: {error}", path.display())))?;
+        describe(path, &only.unwrap_or(descriptor.digest).to_string())?;
     }
     if let Some(path) = &request.metadata_file {
-        std::fs::write(path, metadata(request, made, descriptor)?)
-            .map_err(|error| CommandError::failed(format!("cannot write {}: {error}", path.display())))?;
+        describe(path, &metadata(request, made, descriptor)?)?;
     }
     if request.outputs.iter().any(Output::is_stdout) {
         // Standard output is taken.
@@ -68,6 +72,22 @@ pub(super) async fn finish(
         return Ok(());
     }
     print(&format!("{}\n", descriptor.digest))
+}
+
+/// Writes a file that says what was built.
+fn describe(path: &Path, text: &str) -> Result<(), CommandError> {
+    // To open a pipe that nobody reads any more would wait for a reader, and no signal would end that.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().write(true).create(true).truncate(true).custom_flags(flags).open(path);
+    let written = file.and_then(|mut file| {
+        rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+        file.write_all(text.as_bytes())
+    });
+    written.map_err(|error| {
+        let is_unread = error.raw_os_error() == Some(Errno::NXIO.raw_os_error());
+        let reason = if is_unread { "nobody reads it".to_owned() } else { error.to_string() };
+        CommandError::failed(format!("cannot write {}: {reason}", path.display()))
+    })
 }
 
 /// The images of a build, written in as many ways as the outputs ask for.
@@ -274,6 +294,25 @@ fn clamp(plan: &ImagePlan) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let error = format!("{:?}", describe(&path("pipe"), "text").unwrap_err());
+        assert!(error.contains("pipe: nobody reads it"), "{error}");
+        let mut reader = File::options().read(true).write(true).open(path("pipe")).unwrap();
+        describe(&path("pipe"), "text").unwrap();
+        let mut read = [0; 4];
+        std::io::Read::read_exact(&mut reader, &mut read).unwrap();
+        assert_eq!(&read, b"text");
+        for text in ["a longer text", "text"] {
+            describe(&path("file"), text).unwrap();
+            assert_eq!(std::fs::read_to_string(path("file")).unwrap(), text);
+        }
+    }
 
     #[test]
     fn the_summary_counts_as_people_do() {

@@ -53,6 +53,7 @@ use crate::environment;
 use crate::error::CommandError;
 use crate::registries;
 use crate::ui::excerpt::Quoted;
+use crate::ui::one_line;
 use crate::ui::plain::Plain;
 use crate::ui::plain::write_line;
 
@@ -177,7 +178,7 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
         // An image for another machine is nothing to keep quiet about.
         warnings.retain(|warning| warning.code == "InvalidBaseImagePlatform");
         for warning in &warnings {
-            write_line(&format!("warning: {} [{}]", warning.message, warning.code));
+            write_line(&format!("warning: {} [{}]", one_line(&warning.message), warning.code));
         }
     } else {
         warnings.extend(reporter.warnings().into_iter().map(|(vertex, code, message)| {

@@ -64,8 +64,8 @@ pub(super) enum Happening {
     Signal(Signal),
     /// The process has ended.
     Ended(Result<Exit, SandboxError>),
-    /// All of one output has been passed on.
-    Drained,
+    /// One output is at its end; what could not be passed on is lost.
+    Drained(Result<(), Lost>),
 }
 
 /// How the process is attached.
@@ -82,6 +82,26 @@ pub(super) struct End {
     pub(super) exit: Exit,
     /// For bld to return.
     pub(super) code: u8,
+    /// Output that the process wrote and nobody got.
+    pub(super) lost: Option<Lost>,
+}
+
+/// Why output was not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write to standard {name}: {errno}")]
+pub(super) struct Lost {
+    name: &'static str,
+    errno: Errno,
+}
+
+impl Lost {
+    /// A closed pipe is no failure: whoever read it has enough.
+    fn of(name: &'static str, written: Result<(), Errno>) -> Result<(), Lost> {
+        match written {
+            Ok(()) | Err(Errno::PIPE) => Ok(()),
+            Err(errno) => Err(Lost { name, errno }),
+        }
+    }
 }
 
 /// Starts the process and stays with it until it has ended.
@@ -103,11 +123,13 @@ pub(super) fn run(container: &Container, helper: &Helper, attachment: Attachment
         Streams::Output { stdout: stdout_writer, stderr: stderr_writer }
     };
     let running = Arc::new(container.start(helper, streams).map_err(|error| run_error(&error))?);
-    spawn_output(sender.clone(), move || copy(&stdout, rustix::stdio::stdout()))?;
-    spawn_output(sender.clone(), move || copy(&stderr, rustix::stdio::stderr()))?;
+    spawn_output(sender.clone(), move || Lost::of("output", copy(&stdout, rustix::stdio::stdout())))?;
+    spawn_output(sender.clone(), move || Lost::of("error", copy(&stderr, rustix::stdio::stderr())))?;
     if let Some(writer) = stdin {
         // Not waited for: it may sit in a read of the terminal for ever.
-        spawn(move || copy(rustix::stdio::stdin(), &writer))?;
+        spawn(move || {
+            copy(rustix::stdio::stdin(), &writer).ok();
+        })?;
     }
     wait(&running, sender)?;
     Loop { running: &running, attachment, outputs: 2, master: None }.run(&happenings)
@@ -134,7 +156,7 @@ fn with_terminal(
     let ended = Arc::new(AtomicBool::new(false));
     {
         let (master, ended) = (Arc::clone(&master), Arc::clone(&ended));
-        spawn_output(sender.clone(), move || copy_terminal(&master, &ended))?;
+        spawn_output(sender.clone(), move || Lost::of("output", copy_terminal(&master, &ended)))?;
     }
     if attachment.interactive {
         let (master, running, sender) = (Arc::clone(&master), Arc::clone(&running), sender.clone());
@@ -173,6 +195,7 @@ impl Loop<'_> {
         let mut was_asked = false;
         let mut verdict = None;
         let mut exit = None;
+        let mut lost = None;
         loop {
             let happening = match deadline {
                 _ if exit.is_some() && self.outputs == 0 => break,
@@ -185,7 +208,10 @@ impl Loop<'_> {
                     // Whoever was told to end does not wait for a reader that may never come.
                     deadline = was_asked.then(|| Instant::now() + LAST_WORDS);
                 }
-                Ok(Happening::Drained) => self.outputs = self.outputs.saturating_sub(1),
+                Ok(Happening::Drained(written)) => {
+                    self.outputs = self.outputs.saturating_sub(1);
+                    lost = lost.or(written.err());
+                }
                 Ok(Happening::Signal(Signal::WINCH)) => {
                     if let Some(master) = self.master {
                         resize(master, terminal::size()).ok();
@@ -229,7 +255,7 @@ impl Loop<'_> {
             (_, ExitStatus::Code(code)) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
             (_, ExitStatus::Signal(number)) => signal(number),
         };
-        Ok(End { exit, code })
+        Ok(End { exit, code, lost })
     }
 
     /// Gives the process a signal that bld got.
@@ -273,11 +299,11 @@ enum Passed {
     Carried,
 }
 
-fn spawn_output(sender: Sender<Happening>, work: impl FnOnce() + Send + 'static) -> Result<(), CommandError> {
-    spawn(move || {
-        work();
-        drop(sender.send(Happening::Drained));
-    })
+fn spawn_output(
+    sender: Sender<Happening>,
+    work: impl FnOnce() -> Result<(), Lost> + Send + 'static,
+) -> Result<(), CommandError> {
+    spawn(move || drop(sender.send(Happening::Drained(work()))))
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), CommandError> {
@@ -285,35 +311,31 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), CommandError> {
     thread.map(drop).map_err(|error| CommandError::failed(format!("cannot start a thread: {error}")))
 }
 
-/// Copies until the end of one side; whoever holds the other sees it closed then.
-fn copy(from: impl AsFd, to: impl AsFd) {
+/// Copies until the end of one side; whoever holds the other sees it closed then. It fails if what was read cannot be written.
+fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match read(from.as_fd(), &mut buffer) {
-            Ok(0) | Err(_) => return,
-            Ok(length) => {
-                if write_all(to.as_fd(), buffer.get(..length).unwrap_or_default()).is_err() {
-                    return;
-                }
-            }
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(length) => write_all(to.as_fd(), buffer.get(..length).unwrap_or_default())?,
         }
     }
 }
 
 /// Copies what the process writes to its terminal until it has ended. What cannot be written is read all the same: the process must not
 /// hang for it.
-fn copy_terminal(master: &OwnedFd, ended: &AtomicBool) {
+fn copy_terminal(master: &OwnedFd, ended: &AtomicBool) -> Result<(), Errno> {
     let mut buffer = vec![0; 64 * 1024];
-    let mut writable = true;
+    let mut written = Ok(());
     loop {
         let was_over = ended.load(Ordering::Acquire);
         match read(master.as_fd(), &mut buffer) {
             Ok(length @ 1..) => {
                 let bytes = buffer.get(..length).unwrap_or_default();
-                writable = writable && write_all(rustix::stdio::stdout(), bytes).is_ok();
+                written = written.and_then(|()| write_all(rustix::stdio::stdout(), bytes));
             }
             // Nobody has the terminal open: at the end, or for the moment.
-            Ok(_) | Err(_) if was_over => return,
+            Ok(_) | Err(_) if was_over => return written,
             Ok(_) | Err(_) => std::thread::sleep(PAUSE),
         }
     }

@@ -15,6 +15,7 @@ use crate::commands::pull;
 use crate::environment;
 use crate::error::CommandError;
 use crate::registries;
+use crate::ui::one_line;
 use crate::ui::plain::write_line;
 
 /// The image that `text` names, with all of its layers here.
@@ -60,7 +61,8 @@ pub(super) fn find(
         return Err(CommandError::failed(format!("image `{text}` is for {found}, not for {wanted}")));
     }
     if !same(&found, &host) {
-        write_line(&format!("note: image `{text}` is for {found}, this machine is {host}"));
+        let note = format!("note: image `{text}` is for {found}, this machine is {host}");
+        write_line(&one_line(&note));
     }
     Ok(image)
 }

@@ -28,6 +28,7 @@ use self::arguments::RunArgs;
 use self::attach::Attachment;
 use super::Session;
 use crate::error::CommandError;
+use crate::ui::one_line;
 use crate::ui::plain::write_line;
 
 /// bld's own failures, as docker and podman have them.
@@ -52,7 +53,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<(), CommandError>
     let container =
         Container::prepare(&store, session.identity, &image, &request).map_err(|error| run_error(&error))?;
     for note in &container.notes {
-        write_line(&format!("note: {note}"));
+        write_line(&format!("note: {}", one_line(note)));
     }
     for port in container.publish().map_err(|error| run_error(&error))? {
         if port.was_chosen {
@@ -67,6 +68,10 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<(), CommandError>
         write_line(&format!("note: {name} ran out of memory{limit}: something in it was killed"));
     }
     drop((container, lease));
+    if let Some(lost) = end.lost {
+        let code = if end.code == 0 { FAILED } else { end.code };
+        return Err(CommandError::from_error(&lost).with_code(code));
+    }
     if end.code == 0 { Ok(()) } else { Err(CommandError::exit(end.code)) }
 }
 

@@ -9,6 +9,7 @@ use bld_solver::lower::Target;
 
 use super::json::REQUESTS;
 use crate::ui::excerpt::Quoted;
+use crate::ui::one_line;
 use crate::ui::table::columns;
 
 pub(super) fn check(warnings: &[Diagnostic], errors: &[Diagnostic], quoted: &Quoted<'_>) -> String {
@@ -19,9 +20,9 @@ pub(super) fn check(warnings: &[Diagnostic], errors: &[Diagnostic], quoted: &Quo
         several => format!("Check complete, {several} warnings have been found!\n"),
     };
     for warning in warnings {
-        let _ = write!(out, "\nWARNING: {}\n{}\n", warning.code, warning.message);
+        let _ = write!(out, "\nWARNING: {}\n{}\n", warning.code, one_line(&warning.message));
         if let Some(hint) = &warning.hint {
-            let _ = writeln!(out, "hint: {hint}");
+            let _ = writeln!(out, "hint: {}", one_line(hint));
         }
         if quoted.line(warning.span).is_some() {
             out.push_str(&quoted.excerpt(warning.span, true));
