@@ -25,8 +25,17 @@ use crate::environment;
 use crate::error::CommandError;
 use crate::ui::plain::write_line;
 
-/// The names of proxy variables, each also in upper case.
-pub(crate) const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+/// The proxies by the names of their variables, each also looked for in upper case: as `given` says, else as the environment does.
+pub(crate) fn proxies(given: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+    let mut proxies = BTreeMap::new();
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        let spellings = [name.to_owned(), name.to_ascii_uppercase()];
+        let value = spellings.iter().find_map(|name| given(name));
+        let value = value.or_else(|| spellings.iter().find_map(|name| environment::variable(name)));
+        proxies.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    proxies
+}
 
 /// The registries of this user, of which those in `insecure` speak plain http. Nothing but the settings is read before
 /// the first request.
@@ -38,11 +47,6 @@ pub(crate) fn registry(quiet: bool, insecure: &[String]) -> Result<Registry, Com
     }
     let search_path = environment::variable("PATH").map(std::ffi::OsString::from);
     let credentials = Credentials::new(credential_files(), search_path.as_deref());
-    let mut proxies = BTreeMap::new();
-    for name in PROXIES {
-        let value = environment::variable(name).or_else(|| environment::variable(&name.to_ascii_uppercase()));
-        proxies.extend(value.map(|value| (name.to_owned(), value)));
-    }
     let notices = if quiet {
         Notices::default()
     } else {
@@ -60,7 +64,7 @@ pub(crate) fn registry(quiet: bool, insecure: &[String]) -> Result<Registry, Com
             }
         })
     };
-    Ok(Registry::new(Config { settings, credentials, proxies, notices }))
+    Ok(Registry::new(Config { settings, credentials, proxies: proxies(|_| None), notices }))
 }
 
 /// Brings images into `store`. Must be called where a runtime is entered.

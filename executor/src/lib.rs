@@ -21,4 +21,6 @@ pub mod ssh;
 pub mod view;
 pub mod worker;
 
+mod claims;
+
 pub use error::ExecuteError;

@@ -10,7 +10,6 @@ use std::io::Read;
 use bld_cache::Store;
 use bld_oci::image::Descriptor;
 use bld_oci::image::Document;
-use bld_oci::image::read_document;
 use bld_oci::reference::Reference;
 use bld_registry::BlobSource;
 use bld_registry::Pushed;
@@ -95,22 +94,13 @@ async fn parts(puller: &Puller, root: &Descriptor) -> Result<Parts, PullError> {
         if seen.len() > MAX_DOCUMENTS {
             return Err(PullError::TooMany { digest: root.digest, limit: MAX_DOCUMENTS });
         }
-        let (bytes, repository) = puller.document(&descriptor).await?;
-        let document = read_document(&bytes, Some(&descriptor.media_type));
-        match document.map_err(|source| PullError::Broken { digest: descriptor.digest, source: Box::new(source) })? {
+        let (bytes, document) = puller.document(&descriptor).await?;
+        match document {
             Document::Index(index) => {
-                let children: Vec<Descriptor> = index.manifests.into_iter().map(|entry| entry.descriptor).collect();
-                if let Some(repository) = repository {
-                    let digests: Vec<_> = children.iter().map(|child| child.digest).collect();
-                    puller.store().origins().add(&repository.to_string(), &digests)?;
-                }
                 open.push(Step::Done(descriptor, bytes));
-                open.extend(children.into_iter().rev().map(Step::Read));
+                open.extend(index.manifests.into_iter().rev().map(|entry| Step::Read(entry.descriptor)));
             }
             Document::Manifest(manifest) => {
-                if let Some(repository) = repository {
-                    puller.note_origin(&repository, &descriptor, &manifest)?;
-                }
                 for blob in manifest.layers.into_iter().chain([manifest.config]) {
                     if seen_blobs.insert(blob.digest) {
                         blobs.push(blob);

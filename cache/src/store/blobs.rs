@@ -76,6 +76,14 @@ impl<'a> Blobs<'a> {
         ingest.commit()
     }
 
+    /// Stores bytes at hand, unless they are here.
+    pub fn keep(self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.contains(&descriptor.digest)? != Some(descriptor.size) {
+            self.write(bytes)?;
+        }
+        Ok(())
+    }
+
     /// The size of a blob, if it is here and whole as far as is known. While a lease of this store lives, it stays.
     pub fn contains(self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         // Held first: what is found afterwards cannot be removed any more.

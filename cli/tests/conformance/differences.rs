@@ -5,7 +5,7 @@
 //! CASE | FIELD | REASON
 //! ```
 //!
-//! An entry that no longer differs is a failure too: the list must stay true.
+//! An entry that no longer differs is a failure too: the list must stay true. `FIELD?` is one that comes and goes with no change of ours.
 
 use crate::support;
 
@@ -28,6 +28,8 @@ pub(super) struct Differences {
 struct Entry {
     case: String,
     field: String,
+    /// It does not differ every time.
+    comes_and_goes: bool,
 }
 
 impl Differences {
@@ -44,25 +46,25 @@ impl Differences {
                 panic!("{}:{}: not of the form CASE | FIELD | REASON", path.display(), number + 1);
             };
             assert!(!reason.is_empty(), "{}:{}: no reason given", path.display(), number + 1);
+            let (field, comes_and_goes) = field.strip_suffix('?').map_or((field, false), |field| (field, true));
             let twice = entries.iter().any(|entry| entry.case == case && entry.field == field);
             assert!(!twice, "{}:{}: listed twice", path.display(), number + 1);
-            entries.push(Entry { case: case.to_owned(), field: field.to_owned() });
+            entries.push(Entry { case: case.to_owned(), field: field.to_owned(), comes_and_goes });
         }
         Self { entries }
     }
 
     /// What is wrong with `case`: differences nobody wanted, and wanted ones that are not there.
     pub(super) fn judge(&self, case: &str, found: &[Difference]) -> Vec<String> {
-        let expected: Vec<&str> =
-            self.entries.iter().filter(|entry| entry.case == case).map(|entry| entry.field.as_str()).collect();
+        let expected: Vec<&Entry> = self.entries.iter().filter(|entry| entry.case == case).collect();
         let unwanted = found
             .iter()
-            .filter(|difference| !expected.contains(&difference.field.as_str()))
+            .filter(|difference| !expected.iter().any(|entry| entry.field == difference.field))
             .map(|difference| format!("{case} | {} | {}", difference.field, difference.values));
         let vanished = expected
             .iter()
-            .filter(|field| !found.iter().any(|difference| difference.field == **field))
-            .map(|field| format!("{case} | {field} | no longer differs: remove it from DIFFERENCES"));
+            .filter(|entry| !entry.comes_and_goes && !found.iter().any(|difference| difference.field == entry.field))
+            .map(|entry| format!("{case} | {} | no longer differs: remove it from DIFFERENCES", entry.field));
         unwanted.chain(vanished).collect()
     }
 

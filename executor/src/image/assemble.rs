@@ -64,7 +64,7 @@ impl Assembled {
             let of_index = options.annotations_of(Annotated::Index, None);
             let of_index = AssembleOptions { format: options.format, annotations: of_index };
             let made = bld_oci::image::assemble_annotated_index(&entries, &of_index);
-            store_document(store, &made.bytes, &made.descriptor)?;
+            store.blobs().keep(&made.descriptor, &made.bytes)?;
             annotations = options.annotations_of(Annotated::IndexDescriptor, None);
             index = Some(made);
         }
@@ -154,15 +154,8 @@ fn squashed<R: Reporter + 'static>(
 
 /// Stores the configuration and the manifest of an image.
 pub(crate) fn store_documents(store: &Store, image: &Image) -> Result<(), ImagesError> {
-    store_document(store, &image.config_bytes, &image.config)?;
-    store_document(store, &image.manifest_bytes, &image.manifest)
-}
-
-fn store_document(store: &Store, bytes: &[u8], descriptor: &Descriptor) -> Result<(), ImagesError> {
-    if store.blobs().contains(&descriptor.digest)? != Some(descriptor.size) {
-        store.blobs().write(bytes)?;
-    }
-    Ok(())
+    store.blobs().keep(&image.config, &image.config_bytes)?;
+    Ok(store.blobs().keep(&image.manifest, &image.manifest_bytes)?)
 }
 
 fn documents(

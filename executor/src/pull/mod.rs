@@ -18,17 +18,14 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bld_cache::Store;
 use bld_cache::key::Domain;
 use bld_cache::key::KeyHasher;
-use bld_cache::store::Claim;
 use bld_oci::Digest;
 use bld_oci::image::Descriptor;
 use bld_oci::image::Document;
 use bld_oci::image::ImageConfig;
-use bld_oci::image::Manifest;
 use bld_oci::image::read_document;
 use bld_oci::image::select_platform;
 use bld_oci::platform::Platform;
@@ -44,6 +41,7 @@ use tokio::sync::mpsc;
 pub use self::error::PullError;
 use self::growing::GrowingReader;
 use self::growing::Progress;
+use crate::claims;
 use crate::image::MAX_DOCUMENT;
 
 /// An index may list an index; nobody nests deeper.
@@ -52,8 +50,6 @@ const MAX_DEPTH: usize = 3;
 const PLACES: usize = 16;
 /// How many pieces of a download may wait for the disk.
 const PIECES: usize = 4;
-/// How often one looks whether another process has done with a blob.
-const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Is told of downloads.
 pub type Observer = dyn Fn(&Download<'_>) + Send + Sync;
@@ -150,19 +146,16 @@ impl Puller {
 
     /// Brings the documents of an image: a manifest, or the index that its registry has.
     pub async fn documents(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, PullError> {
-        let store = &self.shared.store;
+        let blobs = self.shared.store.blobs();
         let repository = Repository::of(reference);
         let resolved = self.shared.registry.image(reference, platform).await?;
-        for document in resolved.indexes.iter().chain([&resolved.fetched]) {
-            self.keep(&document.descriptor, &document.bytes)?;
+        for found in resolved.indexes.iter().chain([&resolved.fetched]) {
+            blobs.keep(&found.descriptor, &found.bytes)?;
         }
         let (config, _) = self.shared.registry.config(&repository, &resolved.manifest).await?;
-        self.keep(&resolved.manifest.config, &config)?;
-        self.note_origin(&repository, &resolved.fetched.descriptor, &resolved.manifest)?;
-        for index in &resolved.indexes {
-            let Document::Index(index) = &index.document else { continue };
-            let children: Vec<Digest> = index.manifests.iter().map(|entry| entry.descriptor.digest).collect();
-            store.origins().add(&repository.to_string(), &children)?;
+        blobs.keep(&resolved.manifest.config, &config)?;
+        for found in resolved.indexes.iter().chain([&resolved.fetched]) {
+            self.note_origins(&repository, &found.descriptor, &found.document)?;
         }
         Ok(resolved.indexes.first().unwrap_or(&resolved.fetched).descriptor.clone())
     }
@@ -171,21 +164,14 @@ impl Puller {
     pub async fn complete(&self, root: &Descriptor, platform: &Platform) -> Result<(), PullError> {
         let mut descriptor = root.clone();
         for _ in 0..MAX_DEPTH {
-            let (bytes, repository) = self.document(&descriptor).await?;
-            let broken = |source| PullError::Broken { digest: descriptor.digest, source: Box::new(source) };
-            match read_document(&bytes, Some(&descriptor.media_type)).map_err(broken)? {
+            let (_, document) = self.document(&descriptor).await?;
+            match document {
                 Document::Index(index) => {
-                    let entry = select_platform(&index, platform).map_err(broken)?;
-                    if let Some(repository) = &repository {
-                        self.shared.store.origins().add(&repository.to_string(), &[entry.descriptor.digest])?;
-                    }
-                    descriptor = entry.descriptor.clone();
+                    let broken = |source| PullError::Broken { digest: descriptor.digest, source: Box::new(source) };
+                    descriptor = select_platform(&index, platform).map_err(broken)?.descriptor.clone();
                 }
                 Document::Manifest(manifest) => {
-                    if let Some(repository) = &repository {
-                        self.note_origin(repository, &descriptor, &manifest)?;
-                    }
-                    let (config, _) = self.document(&manifest.config).await?;
+                    let (config, _) = self.bytes(&manifest.config).await?;
                     let broken =
                         |source| PullError::Broken { digest: manifest.config.digest, source: Box::new(source) };
                     ImageConfig::parse(&config).map_err(broken)?;
@@ -196,8 +182,20 @@ impl Puller {
         Err(PullError::NoOrigin { digest: descriptor.digest })
     }
 
-    /// A document of the store, or of a registry that has it: its bytes, and which registry is known to have it.
-    pub(crate) async fn document(&self, descriptor: &Descriptor) -> Result<(Vec<u8>, Option<Repository>), PullError> {
+    /// A manifest or index of the store, or of a registry that has it. Who has it has what it lists.
+    pub(crate) async fn document(&self, descriptor: &Descriptor) -> Result<(Vec<u8>, Document), PullError> {
+        let (bytes, repository) = self.bytes(descriptor).await?;
+        let document = read_document(&bytes, Some(&descriptor.media_type));
+        let broken = |source| PullError::Broken { digest: descriptor.digest, source: Box::new(source) };
+        let document = document.map_err(broken)?;
+        if let Some(repository) = repository {
+            self.note_origins(&repository, descriptor, &document)?;
+        }
+        Ok((bytes, document))
+    }
+
+    /// A manifest, index or configuration of the store, or of a registry that has it: its bytes, and which registry is known to have it.
+    async fn bytes(&self, descriptor: &Descriptor) -> Result<(Vec<u8>, Option<Repository>), PullError> {
         let store = &self.shared.store;
         let repository = self.origins(&descriptor.digest)?.into_iter().next();
         if store.blobs().contains(&descriptor.digest)? == Some(descriptor.size) {
@@ -211,26 +209,23 @@ impl Puller {
         } else {
             self.shared.registry.small_blob(&repository, descriptor, MAX_DOCUMENT).await?
         };
-        self.keep(descriptor, &bytes)?;
+        store.blobs().keep(descriptor, &bytes)?;
         Ok((bytes, Some(repository)))
     }
 
-    fn keep(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), PullError> {
-        let blobs = self.shared.store.blobs();
-        if blobs.contains(&descriptor.digest)? != Some(descriptor.size) {
-            blobs.write(bytes)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn note_origin(
+    /// Notes that `repository` has what a document lists, and a manifest itself.
+    fn note_origins(
         &self,
         repository: &Repository,
-        image: &Descriptor,
-        manifest: &Manifest,
+        descriptor: &Descriptor,
+        document: &Document,
     ) -> Result<(), PullError> {
-        let blobs = manifest.layers.iter().chain([image, &manifest.config]);
-        let digests: Vec<Digest> = blobs.map(|blob| blob.digest).collect();
+        let digests: Vec<Digest> = match document {
+            Document::Index(index) => index.manifests.iter().map(|entry| entry.descriptor.digest).collect(),
+            Document::Manifest(manifest) => {
+                manifest.layers.iter().chain([descriptor, &manifest.config]).map(|blob| blob.digest).collect()
+            }
+        };
         Ok(self.shared.store.origins().add(&repository.to_string(), &digests)?)
     }
 
@@ -298,7 +293,8 @@ impl Puller {
     ) -> Result<(), PullError> {
         // Nobody closes the semaphore.
         let _place = self.shared.places.acquire().await.map_err(|_| PullError::Stopped)?;
-        let _claim = self.claim(blob).await?;
+        let (key, _) = KeyHasher::new(Domain("bld.download.v1")).bytes("digest", blob.digest.as_bytes()).finish();
+        let _claim = claims::claim(&self.shared.store, key).await?;
         if self.found(blob, progress).await? {
             return Ok(());
         }
@@ -332,17 +328,6 @@ impl Puller {
             }
         }
         Err(failure)
-    }
-
-    /// Waits until no other process downloads the blob. Asks again and again, because a thread that waits for a lock cannot be stopped.
-    async fn claim(&self, blob: &Descriptor) -> Result<Claim, PullError> {
-        let (key, _) = KeyHasher::new(Domain("bld.download.v1")).bytes("digest", blob.digest.as_bytes()).finish();
-        loop {
-            if let Some(claim) = self.shared.store.try_claim(key)? {
-                return Ok(claim);
-            }
-            tokio::time::sleep(CLAIM_PAUSE).await;
-        }
     }
 
     /// Whether somebody else brought the blob in the meantime; readers then get it from the store.

@@ -11,7 +11,6 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
@@ -31,6 +30,7 @@ use bld_oci::layer::LayerReader;
 use bld_solver::worker::Reporter;
 
 use super::LocalWorker;
+use crate::claims;
 use crate::error::ExecuteError;
 use crate::layers;
 use crate::layers::LayerError;
@@ -50,10 +50,6 @@ const RESERVE: u64 = 128 << 20;
 const RESERVE_PART: u64 = 32;
 
 const READ_AHEAD: usize = 64 << 10;
-
-/// Between two looks at a claim that somebody else has.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The layers of a store as files. Remembers what it found: a chain of a hundred steps looks at every layer a hundred times.
 #[derive(Debug)]
@@ -162,17 +158,8 @@ impl Layers {
     /// Waits until no other thread or process works on `key`, or bld is told to stop.
     fn claim(&self, key: CacheKey) -> Result<Claim, ExecuteError> {
         let Some(puller) = &self.puller else { return Ok(self.store.claim(key)?) };
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            if let Some(claim) = self.store.try_claim(key)? {
-                return Ok(claim);
-            }
-            if puller.is_stopped() {
-                return Err(PullError::Stopped.into());
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        let claim = claims::claim_unless(&self.store, key, || puller.is_stopped())?;
+        claim.ok_or_else(|| PullError::Stopped.into())
     }
 
     /// Gives a layer its directory if its blob alone says all about it.

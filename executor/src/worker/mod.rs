@@ -27,7 +27,6 @@ mod remote;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
@@ -60,6 +59,7 @@ pub use self::layers::Layers;
 pub(crate) use self::layers::free_space;
 pub use self::network::NetworkPolicy;
 use self::network::Networks;
+use crate::claims;
 use crate::context::ContextTree;
 use crate::copy::CopyError;
 use crate::copy::CopySource;
@@ -75,10 +75,6 @@ use crate::secrets::Secrets;
 use crate::sources::Remotes;
 use crate::ssh::Agents;
 use crate::view::merged::MergedTree;
-
-/// How soon a claim that another process holds is asked for again: at first, and at the latest.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker needs to know of one build.
 #[derive(Debug)]
@@ -265,15 +261,7 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
     }
 
     async fn claim(&self, key: CacheKey) -> Result<Claim, ExecuteError> {
-        // Asked again and again rather than waited for on a thread: a thread that waits for another process cannot be stopped.
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            if let Some(claim) = self.shared.store.try_claim(key)? {
-                return Ok(claim);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        Ok(claims::claim(&self.shared.store, key).await?)
     }
 
     async fn digest(

@@ -7,15 +7,13 @@ use bld_parser::ast::Dockerfile;
 use bld_parser::diagnostic::Diagnostic;
 
 use super::LowerRequest;
-use super::check_syntax;
+use super::Survey;
 use super::checks;
-use super::epoch;
 use super::outline;
 use super::outline::Outline;
-use super::report::Report;
 use super::stage::Lowering;
-use super::stages;
 use super::stages::Extent;
+use super::survey;
 use crate::worker::SourceResolver;
 
 /// What there is to say about a Dockerfile.
@@ -34,16 +32,8 @@ pub async fn examine<S: SourceResolver>(
     extent: Extent,
     resolver: &S,
 ) -> Examined {
-    let mut report = Report::default();
-    check_syntax(dockerfile, request, &mut report);
-    // That an image is not here is no mistake of the Dockerfile.
-    let mut unresolved = Vec::new();
-    let mut globals = epoch::globals(dockerfile, request, resolver, &mut report, &mut unresolved).await;
-    for stage in &dockerfile.stages {
-        stages::declare_arguments(stage, &mut globals);
-    }
-    let stages = stages::find(dockerfile, request, extent, &globals, resolver, &mut report, &mut unresolved).await;
-    checks::default_arguments(dockerfile, request, &mut report);
+    // What is unresolved does not count: that an image is not here is no mistake of the Dockerfile.
+    let Survey { report, globals, stages, .. } = survey(dockerfile, request, extent, resolver).await;
     let Some(stages) = stages else { return Examined { findings: report.into_sorted(), outline: None } };
     let mut lowering = Lowering::new(dockerfile, request, globals, &stages, report);
     for index in stages.needed() {

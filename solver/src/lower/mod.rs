@@ -248,6 +248,28 @@ pub async fn lower<S: SourceResolver>(
     request: &LowerRequest,
     resolver: &S,
 ) -> Result<Plan, Vec<LowerError<S::Error>>> {
+    let Survey { report, unresolved, globals, stages } = survey(dockerfile, request, Extent::Target, resolver).await;
+    let Some(stages) = stages else { return Err(all_errors(report, unresolved)) };
+    let plan = lower_stages(dockerfile, request, globals, &stages, report, unresolved.is_empty());
+    plan.map_err(|report| all_errors(report, unresolved))
+}
+
+/// What is known before a stage is looked into.
+struct Survey<'a, E: Error + 'static> {
+    report: Report,
+    unresolved: Vec<LowerError<E>>,
+    globals: Globals,
+    /// `None` if there is no such target, or no order to build in.
+    stages: Option<Stages<'a>>,
+}
+
+/// Reads the global scope and finds the stages that are needed and what they start from.
+async fn survey<'a, S: SourceResolver>(
+    dockerfile: &'a Dockerfile,
+    request: &LowerRequest,
+    extent: Extent,
+    resolver: &S,
+) -> Survey<'a, S::Error> {
     let mut report = Report::default();
     check_syntax(dockerfile, request, &mut report);
     let mut unresolved = Vec::new();
@@ -255,12 +277,9 @@ pub async fn lower<S: SourceResolver>(
     for stage in &dockerfile.stages {
         stages::declare_arguments(stage, &mut globals);
     }
-    let extent = Extent::Target;
     let stages = stages::find(dockerfile, request, extent, &globals, resolver, &mut report, &mut unresolved).await;
     checks::default_arguments(dockerfile, request, &mut report);
-    let Some(stages) = stages else { return Err(all_errors(report, unresolved)) };
-    let plan = lower_stages(dockerfile, request, globals, &stages, report, unresolved.is_empty());
-    plan.map_err(|report| all_errors(report, unresolved))
+    Survey { report, unresolved, globals, stages }
 }
 
 fn lower_stages(

@@ -28,6 +28,7 @@ use super::request::DockerfilePath;
 use crate::commands::Session;
 use crate::environment;
 use crate::error::CommandError;
+use crate::registries;
 
 /// The context while the build needs it.
 #[derive(Debug)]
@@ -62,13 +63,7 @@ enum Keep {
 /// What sources on the network need to know of the build.
 pub(super) fn remotes(store: &Store, request: &BuildRequest, secrets: &Secrets, agents: &Agents) -> Remotes {
     let mut config = RemoteConfig::new(environment::variable("PATH").unwrap_or_default());
-    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
-        let spellings = [name.to_owned(), name.to_ascii_uppercase()];
-        let given = spellings.iter().find_map(|name| request.lower.build_args.get(name).cloned());
-        if let Some(value) = given.or_else(|| spellings.iter().find_map(|name| environment::variable(name))) {
-            config.proxies.insert(name.to_owned(), value);
-        }
-    }
+    config.proxies = registries::proxies(|name| request.lower.build_args.get(name).cloned());
     config.secrets = secrets.clone();
     config.ssh_agent = agents.socket("default").map(Path::to_owned);
     config.home = environment::variable("HOME").map(PathBuf::from);
