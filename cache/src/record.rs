@@ -30,8 +30,36 @@ pub struct Record {
     pub state: State,
     /// When it was first made.
     pub created: Timestamp,
-    /// The parts of the key it was made under, to explain later misses.
+    /// The parts of the key it was made under.
     pub parts: Vec<KeyPart>,
+    /// A digest of what was done, whatever it was done on: tells that something was never done at all.
+    pub operation: Option<[u8; 32]>,
+    /// Who made it, and at what cost; `None` for what only names layers that are there.
+    pub origin: Option<Origin>,
+}
+
+/// Who made a result, and at what cost.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// The build that made it.
+    pub build: String,
+    /// The vertex's number in that build: `logs/<build>/<step>` is what it printed, if anything.
+    pub step: u32,
+    /// What was built: where the main build context was.
+    pub project: String,
+    /// The stage: its name, or its number.
+    pub stage: String,
+    /// How the step was shown: `[build 2/4] RUN make`.
+    pub name: String,
+    /// What it took, in microseconds.
+    pub took_us: u64,
+}
+
+impl Record {
+    /// A result nothing more is known of.
+    pub fn new(state: State, created: Timestamp) -> Record {
+        Record { state, created, parts: Vec::new(), operation: None, origin: None }
+    }
 }
 
 impl StateId {

@@ -56,7 +56,7 @@ pub(crate) fn layer(store: &Store, text: &str) -> LayerId {
 
 pub(crate) fn record(layers: Vec<LayerId>, text: &str) -> Record {
     let id = StateId::scratch().push(blake3::hash(text.as_bytes()).as_bytes());
-    Record { state: State { id, layers }, created: Timestamp::from_seconds(5), parts: Vec::new() }
+    Record::new(State { id, layers }, Timestamp::from_seconds(5))
 }
 
 pub(crate) fn descriptor(digest: Digest, size: u64) -> Descriptor {

@@ -15,6 +15,7 @@ use crate::graph::VertexId;
 use crate::op::CopyFrom;
 use crate::op::Selector;
 use crate::op::Source;
+use crate::record::Usage;
 use crate::remote::Remote;
 
 /// Executes operations and remembers results. One per build; implemented by `executor`, and by a counting fake in the tests.
@@ -146,6 +147,8 @@ pub enum Event<'a> {
         /// What.
         message: &'a str,
     },
+    /// What its processes used; comes before its end.
+    Used(Usage),
     /// It ran to its end.
     Done,
     /// It failed.

@@ -186,7 +186,7 @@ impl Worker for FakeWorker {
             State { id, layers }
         };
         self.outputs.lock().unwrap().insert(state.id, changes);
-        Ok(Record { state, created: Timestamp::FIXED, parts: Vec::new() })
+        Ok(Record::new(state, Timestamp::FIXED))
     }
 }
 
@@ -213,6 +213,7 @@ impl Reporter for FakeReporter {
             Event::Cached => "cached",
             Event::Log { .. } => "log",
             Event::Warning { .. } => "warning",
+            Event::Used(_) => "used",
             Event::Done => "done",
             Event::Failed { .. } => "failed",
             Event::Canceled => "canceled",

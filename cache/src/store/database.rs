@@ -4,7 +4,9 @@
 //! objects      (kind, id) -> size, boot     what is on disk; boot = NULL once it is surely there after a power cut
 //! layers       id -> directory?, tree, tree object, DiffID, size
 //! layer_blobs  (layer, label) -> descriptor, local?
-//! keys         cache key -> result          results: state, layers, created, parts
+//! keys         cache key -> result          results: state, layers, created, parts, operation, who made it at what cost
+//! tombstones   cache key -> when and why its result was removed
+//! builds       build id -> project, started, record, facts     facts: digest -> bytes, shared by builds that are alike
 //! states       state id -> layers, created  for early cutoff
 //! images       manifest digest -> config digest, size, created
 //! origins      (blob digest, repository) -> where a blob can be had that may not be here
@@ -33,7 +35,7 @@ use crate::error::Context as _;
 use crate::error::StoreError;
 use crate::store::file;
 
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// 16 MB.
 const AUTOMATIC_CHECKPOINT_PAGES: i64 = 4096;
@@ -61,6 +63,19 @@ const SCHEMA: &str = "
     CREATE TABLE origins (seq INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL, repository TEXT NOT NULL,
         UNIQUE (digest, repository));
     PRAGMA user_version = 2;
+";
+
+/// What version 3 has more than version 2.
+const SCHEMA_3: &str = "
+    ALTER TABLE results ADD COLUMN operation BLOB;
+    ALTER TABLE results ADD COLUMN origin BLOB;
+    CREATE INDEX results_operation ON results (operation) WHERE operation IS NOT NULL;
+    CREATE TABLE tombstones (key BLOB PRIMARY KEY, seconds INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX tombstones_seconds ON tombstones (seconds);
+    CREATE TABLE builds (id TEXT PRIMARY KEY, project TEXT NOT NULL, started INTEGER NOT NULL, record BLOB NOT NULL, facts BLOB);
+    CREATE INDEX builds_project ON builds (project, started);
+    CREATE TABLE facts (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID;
+    PRAGMA user_version = 3;
 ";
 
 /// The tables, to empty them all.
@@ -210,9 +225,12 @@ fn connect(path: &Path, lock: &Path) -> Result<Open, Failure> {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         version = schema_version(&connection)?;
-        if version == 0 {
+        if matches!(version, 0 | 2) {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute_batch(SCHEMA)?;
+            if version == 0 {
+                transaction.execute_batch(SCHEMA)?;
+            }
+            transaction.execute_batch(SCHEMA_3)?;
             transaction.commit()?;
         } else if version != SCHEMA_VERSION {
             // Only a cache: one of another time is worth nothing.

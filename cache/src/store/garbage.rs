@@ -26,6 +26,7 @@ use crate::store::images;
 use crate::store::lease::Item;
 use crate::store::objects::Kind;
 use crate::store::origins;
+use crate::store::records;
 use crate::store::records::layers_from;
 
 /// Removal from a store.
@@ -87,7 +88,9 @@ impl<'a> Garbage<'a> {
         let exclusive = self.store.gc_lock(FlockOperation::LockExclusive)?;
         let (leased, live) = self.store.leased()?;
         self.store.images().remove_all_untagged()?;
+        let now = self.store.now().seconds;
         self.store.database().write(|connection| {
+            records::bury(connection, "true", &[], now, "by bld prune")?;
             CACHE_TABLES
                 .iter()
                 .try_for_each(|table| connection.execute(&format!("DELETE FROM {table}"), []).map(|_| ()))
@@ -95,7 +98,7 @@ impl<'a> Garbage<'a> {
         let freed = self.sweep(&leased)?;
         // These have no leases of their own: they go when no build is running.
         let directories: &[&str] =
-            if live == 0 { &["stat", "logs", "mounts", "git", "quarantine"] } else { &["quarantine"] };
+            if live == 0 { &["stat", "logs", "selections", "mounts", "git", "quarantine"] } else { &["quarantine"] };
         for directory in directories {
             let directory = self.store.path(directory);
             for name in file::names(&directory)? {
@@ -117,7 +120,7 @@ impl<'a> Garbage<'a> {
             connection.query_row("SELECT coalesce(sum(size), 0) FROM layers WHERE directory", [], |row| row.get(0))
         })?;
         let mut other = 0;
-        for name in ["stat", "logs", "git", "quarantine", "trash", "tmp", "index.db", "index.db-wal"] {
+        for name in ["stat", "logs", "selections", "git", "quarantine", "trash", "tmp", "index.db", "index.db-wal"] {
             other += size(name)?;
         }
         Ok(Usage { blobs, layers: unsigned(layers), trees, mounts, other })

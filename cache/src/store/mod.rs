@@ -11,6 +11,7 @@
 //!   images.json         index.json as it was when everything was last known to be on disk
 //!   stat/<id>           stat caches
 //!   logs/<build>/<step> output of steps
+//!   selections/<64 hex> lists of the files that contexts gave to steps
 //!   mounts/             cache mounts
 //!   git/                shallow copies of remote repositories, host keys of ssh servers
 //!   tmp/<process>/      what a process is making; its `lock` is held while the process lives
@@ -20,6 +21,7 @@
 //! Invariant: whatever has its final name is complete. Invariant: every lock is an flock and so dies with its holder.
 
 mod blobs;
+mod builds;
 mod claim;
 mod database;
 mod file;
@@ -33,6 +35,7 @@ mod objects;
 mod origins;
 mod process;
 mod records;
+mod selections;
 mod stat_cache;
 mod trees;
 
@@ -56,6 +59,8 @@ use rustix::fs::FlockOperation;
 pub use blobs::Blobs;
 pub use blobs::Ingest;
 pub use blobs::VerifiedReader;
+pub use builds::Build;
+pub use builds::Builds;
 pub use claim::Claim;
 pub use garbage::Freed;
 pub use garbage::Garbage;
@@ -73,6 +78,8 @@ pub use memo::Memo;
 pub use origins::Origins;
 pub use records::Records;
 pub use records::StateRecord;
+pub use records::Tombstone;
+pub use selections::Selections;
 pub use stat_cache::StatCache;
 pub use stat_cache::StatKey;
 pub use trees::TreeObject;
@@ -95,6 +102,7 @@ const DIRECTORIES: &[&str] = &[
     "trees",
     "stat",
     "logs",
+    "selections",
     "mounts",
     "git",
     "tmp",
@@ -194,6 +202,16 @@ impl Store {
     /// Outputs of steps.
     pub fn logs(&self) -> Logs<'_> {
         Logs::new(self)
+    }
+
+    /// Records of builds.
+    pub fn builds(&self) -> Builds<'_> {
+        Builds::new(self)
+    }
+
+    /// Lists of files that steps took.
+    pub fn selections(&self) -> Selections<'_> {
+        Selections::new(self)
     }
 
     /// Removal of what nothing needs.

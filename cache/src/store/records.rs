@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use crate::key::CacheKey;
 use crate::key::KeyPart;
 use crate::record::LayerId;
+use crate::record::Origin;
 use crate::record::Record;
 use crate::record::State;
 use crate::record::StateId;
@@ -49,8 +50,22 @@ struct Row {
     layers: Vec<u8>,
     created: Timestamp,
     parts: Vec<u8>,
+    operation: Option<[u8; 32]>,
+    origin: Option<Vec<u8>>,
     last_used: i64,
 }
+
+/// When and why a result was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// When, in seconds since 1970.
+    pub seconds: i64,
+    /// Why: `to stay under 20GB`, `by bld prune`.
+    pub reason: String,
+}
+
+/// So many removals are remembered.
+const TOMBSTONES: i64 = 100_000;
 
 impl<'a> Records<'a> {
     pub(crate) fn new(store: &'a Store) -> Records<'a> {
@@ -62,7 +77,7 @@ impl<'a> Records<'a> {
         let row = self.store.database().read(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, state, layers, seconds, nanoseconds, parts, last_used
+                    "SELECT id, state, layers, seconds, nanoseconds, parts, last_used, operation, origin
                      FROM keys JOIN results ON results.id = keys.result WHERE key = ?1",
                 )?
                 .query_row([key.as_bytes()], |row| {
@@ -73,6 +88,8 @@ impl<'a> Records<'a> {
                         created: Timestamp { seconds: row.get(3)?, nanoseconds: row.get(4)? },
                         parts: row.get(5)?,
                         last_used: row.get(6)?,
+                        operation: row.get(7)?,
+                        origin: row.get(8)?,
                     })
                 })
                 .optional()
@@ -81,6 +98,7 @@ impl<'a> Records<'a> {
         let layers = layers_from(&row.layers);
         // Parts that cannot be read cost the explanation of a miss, not the hit.
         let parts: Vec<KeyPart> = serde_json::from_slice(&row.parts).unwrap_or_default();
+        let origin: Option<Origin> = row.origin.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if !self.store.layers().exists(&layers)? {
             return Ok(None);
         }
@@ -89,21 +107,22 @@ impl<'a> Records<'a> {
             self.store.shared.touched.add(row.id, now);
         }
         let state = State { id: StateId::from_stored(row.state), layers };
-        Ok(Some(Record { state, created: row.created, parts }))
+        Ok(Some(Record { state, created: row.created, parts, operation: row.operation, origin }))
     }
 
     /// Remembers a record under all `keys`, and its state.
     pub fn put(self, keys: &[CacheKey], record: &Record) -> Result<(), StoreError> {
         // Parts are pairs of strings: they always have a JSON form.
         let parts = serde_json::to_vec(&record.parts).unwrap_or_default();
+        let origin = record.origin.as_ref().and_then(|origin| serde_json::to_vec(origin).ok());
         let layers = layers_to(&record.state.layers);
         let keep_state = self.state(record.state.id)?.is_some();
         let now = self.store.now().seconds;
         self.store.database().write(|connection| {
             connection
                 .prepare_cached(
-                    "INSERT INTO results (state, layers, seconds, nanoseconds, parts, last_used)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO results (state, layers, seconds, nanoseconds, parts, last_used, operation, origin)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
                 .execute(params![
                     record.state.id.as_bytes(),
@@ -111,7 +130,9 @@ impl<'a> Records<'a> {
                     record.created.seconds,
                     record.created.nanoseconds,
                     parts,
-                    now
+                    now,
+                    record.operation,
+                    origin
                 ])?;
             let result = connection.last_insert_rowid();
             for key in keys {
@@ -148,10 +169,31 @@ impl<'a> Records<'a> {
         Ok(self.store.layers().exists(&layers)?.then_some(StateRecord { layers, created }))
     }
 
-    /// Forgets what is known for a key: the next look-up misses.
-    pub fn remove(self, key: CacheKey) -> Result<(), StoreError> {
+    /// Whether anything is known that this operation made, on whatever it was done.
+    pub fn knows_operation(self, operation: &[u8; 32]) -> Result<bool, StoreError> {
+        self.store.database().read(|connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM results WHERE operation = ?1)")?
+                .query_row([operation], |row| row.get(0))
+        })
+    }
+
+    /// Forgets what is known for a key: the next look-up misses, and [`Records::tombstone`] says why.
+    pub fn remove(self, key: CacheKey, reason: &str) -> Result<(), StoreError> {
+        let now = self.store.now().seconds;
         self.store.database().write(|connection| {
+            bury(connection, "key = ?3", &[key.as_bytes()], now, reason)?;
             connection.prepare_cached("DELETE FROM keys WHERE key = ?1")?.execute([key.as_bytes()]).map(|_| ())
+        })
+    }
+
+    /// When and why what was known for a key was removed.
+    pub fn tombstone(self, key: CacheKey) -> Result<Option<Tombstone>, StoreError> {
+        self.store.database().read(|connection| {
+            connection
+                .prepare_cached("SELECT seconds, reason FROM tombstones WHERE key = ?1")?
+                .query_row([key.as_bytes()], |row| Ok(Tombstone { seconds: row.get(0)?, reason: row.get(1)? }))
+                .optional()
         })
     }
 }
@@ -193,6 +235,29 @@ fn put_key(connection: &Connection, key: CacheKey, result: i64) -> rusqlite::Res
             .execute([before])?;
     }
     Ok(())
+}
+
+/// Notes why keys that meet `condition` are about to go. Its parameters begin with `?3`.
+pub(crate) fn bury(
+    connection: &Connection,
+    condition: &str,
+    parameters: &[&dyn rusqlite::ToSql],
+    now: i64,
+    reason: &str,
+) -> rusqlite::Result<()> {
+    let mut all: Vec<&dyn rusqlite::ToSql> = vec![&now, &reason];
+    all.extend(parameters);
+    connection
+        .prepare_cached(&format!(
+            "INSERT OR REPLACE INTO tombstones (key, seconds, reason) SELECT key, ?1, ?2 FROM keys WHERE {condition}"
+        ))?
+        .execute(all.as_slice())?;
+    connection
+        .prepare_cached(
+            "DELETE FROM tombstones WHERE seconds < (SELECT seconds FROM tombstones ORDER BY seconds DESC LIMIT 1 OFFSET ?1)",
+        )?
+        .execute([TOMBSTONES])
+        .map(|_| ())
 }
 
 /// Ids one after the other.

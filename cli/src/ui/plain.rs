@@ -231,7 +231,7 @@ impl Reporter for Plain {
         let number = self.open(&mut state, vertex);
         self.begin_again(&mut state, vertex);
         match event {
-            Event::Started | Event::Cached | Event::Warning { .. } => {}
+            Event::Started | Event::Cached | Event::Warning { .. } | Event::Used(_) => {}
             Event::Log { stream, bytes } => self.log(&mut state, vertex, stream, bytes),
             Event::Done => {
                 self.flush(&mut state, vertex);

@@ -72,7 +72,7 @@ pub fn import(
     let (key, parts) = bld_cache::key::KeyHasher::new(bld_cache::key::Domain("bld.import.v1"))
         .bytes("tree", &unpacked.tree.digest().0)
         .finish();
-    store.records().put(&[key], &Record { state, created, parts })?;
+    store.records().put(&[key], &Record { parts, ..Record::new(state, created) })?;
     let blob = blob_of(store, layers, layer, Compression::GZIP, options.epoch)?;
     let created = options.epoch.unwrap_or(created);
 

@@ -239,12 +239,12 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         let store = &self.shared.store;
         let id = input.id.push(&tree.digest().0);
         if let Some(known) = store.records().state(id)? {
-            return Ok(Record { state: State { id, layers: known.layers }, created: known.created, parts: Vec::new() });
+            return Ok(Record::new(State { id, layers: known.layers }, known.created));
         }
         let layer = store.layers().commit(active, tree)?;
         let mut layers = input.layers.clone();
         layers.push(layer);
-        Ok(Record { state: State { id, layers }, created: (self.shared.now)(), parts: Vec::new() })
+        Ok(Record::new(State { id, layers }, (self.shared.now)()))
     }
 }
 
@@ -297,7 +297,7 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
                     let chain =
                         bld_oci::ChainId::of(layers.iter().map(|layer: &bld_oci::image::ImageLayer| layer.diff_id));
                     let state = State { id: StateId::image(chain), layers: ids };
-                    Ok(Record { state, created: (this.shared.now)(), parts: Vec::new() })
+                    Ok(Record::new(state, (this.shared.now)()))
                 })
                 .await?
             }
@@ -316,7 +316,7 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
                 let [lower, upper] = inputs.as_slice() else { return Err(ExecuteError::LayerMissing) };
                 let layers = lower.layers.iter().chain(&upper.layers).copied().collect();
                 let state = State { id: lower.id.merge(upper.id), layers };
-                Record { state, created: (self.shared.now)(), parts: Vec::new() }
+                Record::new(state, (self.shared.now)())
             }
         };
         if vertex.exported

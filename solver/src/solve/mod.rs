@@ -307,7 +307,7 @@ impl<'a, W: Worker, R: Reporter, A: Admission> Run<'a, W, R, A> {
 
 fn scratch() -> Record {
     let state = State { id: StateId::scratch(), layers: Vec::new() };
-    Record { state, created: Timestamp::FIXED, parts: Vec::new() }
+    Record::new(state, Timestamp::FIXED)
 }
 
 /// The second record's layers on top of the first's.
@@ -315,13 +315,10 @@ fn merge(inputs: &[Arc<Record>]) -> Record {
     inputs
         .iter()
         .map(|record| Record::clone(record))
-        .reduce(|lower, upper| Record {
-            state: State {
-                id: lower.state.id.merge(upper.state.id),
-                layers: lower.state.layers.into_iter().chain(upper.state.layers).collect(),
-            },
-            created: lower.created.max(upper.created),
-            parts: upper.parts,
+        .reduce(|lower, upper| {
+            let id = lower.state.id.merge(upper.state.id);
+            let layers = lower.state.layers.into_iter().chain(upper.state.layers).collect();
+            Record::new(State { id, layers }, lower.created.max(upper.created))
         })
         .unwrap_or_else(scratch)
 }

@@ -1,0 +1,143 @@
+//! What is remembered of builds: a record each, for people, and facts, to compare the next build with.
+//!
+//! Both are bytes to the store. Facts are kept under their digest: builds that hit everything have the same ones.
+
+use rusqlite::OptionalExtension as _;
+use rusqlite::params;
+
+use crate::error::StoreError;
+use crate::store::Store;
+
+/// The builds of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Builds<'a> {
+    store: &'a Store,
+}
+
+/// One build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Its id. Ids sort by time.
+    pub id: String,
+    /// What was built: builds of the same project are compared with each other.
+    pub project: String,
+    /// When it began, in microseconds since 1970.
+    pub started_us: i64,
+    /// Its record.
+    pub record: Vec<u8>,
+}
+
+impl<'a> Builds<'a> {
+    pub(crate) fn new(store: &'a Store) -> Builds<'a> {
+        Builds { store }
+    }
+
+    /// Remembers a build, or what became of it. All but about the newest `keep` builds are forgotten, with their logs.
+    pub fn put(self, build: &Build, facts: Option<&[u8]>, keep: usize) -> Result<(), StoreError> {
+        let digest = facts.map(|facts| *blake3::hash(facts).as_bytes());
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX / 2);
+        let forgotten: Vec<String> = self.store.database().write(|connection| {
+            if let (Some(digest), Some(facts)) = (digest, facts) {
+                connection
+                    .prepare_cached("INSERT OR IGNORE INTO facts (digest, bytes) VALUES (?1, ?2)")?
+                    .execute(params![digest, facts])?;
+            }
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO builds (id, project, started, record, facts) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![build.id, build.project, build.started_us, build.record, digest])?;
+            let count: i64 =
+                connection.prepare_cached("SELECT count(*) FROM builds")?.query_row([], |row| row.get(0))?;
+            // Many at a time: to find out whose logs are still needed is work.
+            if count <= keep + keep / 4 {
+                return Ok(Vec::new());
+            }
+            let old = connection
+                .prepare_cached("SELECT id FROM builds ORDER BY started DESC, id DESC LIMIT -1 OFFSET ?1")?
+                .query_map([keep], |row| row.get(0))?
+                .collect::<Result<Vec<String>, _>>()?;
+            for id in &old {
+                forget(connection, id)?;
+            }
+            Ok(old)
+        })?;
+        self.drop_logs(&forgotten)
+    }
+
+    /// A build by its id.
+    pub fn get(self, id: &str) -> Result<Option<Build>, StoreError> {
+        let found = self.select("WHERE id = ?1", &[&id])?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Builds, newest first: of a project, or of all of them; no more than `limit`.
+    pub fn newest(self, project: Option<&str>, limit: usize) -> Result<Vec<Build>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        match project {
+            Some(project) => {
+                self.select("WHERE project = ?1 ORDER BY started DESC, id DESC LIMIT ?2", &[&project, &limit])
+            }
+            None => self.select("ORDER BY started DESC, id DESC LIMIT ?1", &[&limit]),
+        }
+    }
+
+    /// The facts of the builds of a project, newest first, each once; no more than `limit`.
+    pub fn facts(self, project: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.store.database().read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, bytes FROM (SELECT id, facts, max(started) AS last FROM builds
+                        WHERE project = ?1 AND facts IS NOT NULL GROUP BY facts ORDER BY last DESC LIMIT ?2)
+                     JOIN facts ON facts.digest = facts ORDER BY last DESC",
+                )?
+                .query_map(params![project, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+    }
+
+    /// Forgets a build and its logs; whether it was known.
+    pub fn remove(self, id: &str) -> Result<bool, StoreError> {
+        let known = self.store.database().write(|connection| forget(connection, id))?;
+        self.drop_logs(&[id.to_owned()])?;
+        Ok(known)
+    }
+
+    fn select(self, condition: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Build>, StoreError> {
+        self.store.database().read(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT id, project, started, record FROM builds {condition}"))?
+                .query_map(parameters, |row| {
+                    Ok(Build { id: row.get(0)?, project: row.get(1)?, started_us: row.get(2)?, record: row.get(3)? })
+                })?
+                .collect()
+        })
+    }
+
+    /// Removes the logs of forgotten builds, but for those of results that are still known: they can be replayed.
+    fn drop_logs(self, builds: &[String]) -> Result<(), StoreError> {
+        for build in builds {
+            let known = self.store.database().read(|connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT EXISTS (SELECT 1 FROM results WHERE json_extract(CAST(origin AS TEXT), '$.build') = ?1)",
+                    )?
+                    .query_row([build], |row| row.get::<_, bool>(0).map(Some))
+                    .optional()
+            })?;
+            if known.flatten() != Some(true) {
+                self.store.logs().remove(build)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn forget(connection: &rusqlite::Connection, id: &str) -> rusqlite::Result<bool> {
+    let gone = connection.prepare_cached("DELETE FROM builds WHERE id = ?1")?.execute([id])?;
+    connection
+        .prepare_cached("DELETE FROM facts WHERE NOT EXISTS (SELECT 1 FROM builds WHERE builds.facts = facts.digest)")?
+        .execute([])?;
+    Ok(gone > 0)
+}

@@ -1,0 +1,253 @@
+//! Which files of a selection changed.
+//!
+//! ```text
+//! list  = zstd("bldfiles1" entry*)          entries sorted by path, as JSON lines would be but binary: see `FileList`
+//! ```
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// A file of a selection, as far as it enters a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFacts {
+    /// Below the root of the context, as bytes.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// A digest of its extended attributes; 0 if there are none.
+    pub xattrs: u64,
+}
+
+/// What a file is, and the first half of a digest of what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File([u8; 16]),
+    /// A directory.
+    Directory,
+    /// A symbolic link, and where it leads.
+    Link(Vec<u8>),
+    /// A device, a pipe or a socket.
+    Other,
+}
+
+/// What changed between two lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChanges {
+    /// How many files there are now.
+    pub total: usize,
+    /// How many changed.
+    pub changed: usize,
+    /// The first of them.
+    pub first: Vec<FileChange>,
+    /// The ignore file that brought or took them, if all of them came or went by it.
+    pub ignore_file: Option<String>,
+    /// All that changed is modes, in a way that `--context-perms=git` levels.
+    pub only_modes: bool,
+}
+
+/// How a file changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChange {
+    /// Its path below the root of the context.
+    pub path: String,
+    /// How.
+    pub how: FileDifference,
+}
+
+/// How a file changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileDifference {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It had another name.
+    Renamed {
+        /// Which.
+        from: String,
+    },
+    /// What it holds.
+    Content,
+    /// Its permission bits.
+    Mode {
+        /// Before.
+        was: u32,
+        /// Now.
+        is: u32,
+    },
+    /// Its extended attributes.
+    Xattrs,
+    /// Where a link leads.
+    Target {
+        /// Before.
+        was: String,
+        /// Now.
+        is: String,
+    },
+    /// It was a file and is a directory, or the like.
+    Kind,
+}
+
+/// So many changes are named.
+const NAMED: usize = 20;
+
+/// So many of them in one line of text.
+const SHOWN: usize = 3;
+
+impl FileChanges {
+    /// Compares two lists, each sorted by path; `None` if nothing changed.
+    pub fn between(was: &[FileFacts], is: &[FileFacts]) -> Option<FileChanges> {
+        let mut changes: Vec<(Vec<u8>, FileDifference)> = Vec::new();
+        let (mut added, mut removed): (Vec<&FileFacts>, Vec<&FileFacts>) = (Vec::new(), Vec::new());
+        let (mut old, mut new) = (was.iter().peekable(), is.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(before), Some(now)) => before.path.cmp(&now.path),
+            };
+            match order {
+                Ordering::Less => removed.extend(old.next()),
+                Ordering::Greater => added.extend(new.next()),
+                Ordering::Equal => {
+                    if let (Some(before), Some(now)) = (old.next(), new.next()) {
+                        changes.extend(differences(before, now).map(|how| (now.path.clone(), how)));
+                    }
+                }
+            }
+        }
+        let only_modes = added.is_empty()
+            && removed.is_empty()
+            && !changes.is_empty()
+            && changes
+                .iter()
+                .all(|(_, how)| matches!(how, FileDifference::Mode { was, is } if level(*was) == level(*is)));
+        // A directory that came or went says no more than what is in it.
+        let within = |all: &[&FileFacts], path: &[u8]| {
+            all.iter().any(|other| {
+                other.path.len() > path.len() && other.path.starts_with(path) && other.path[path.len()] == b'/'
+            })
+        };
+        let mut gone: BTreeMap<[u8; 16], Vec<&FileFacts>> = BTreeMap::new();
+        for file in &removed {
+            if let FileKind::File(hash) = file.kind {
+                gone.entry(hash).or_default().push(file);
+            }
+        }
+        let mut renamed: Vec<&[u8]> = Vec::new();
+        for file in &added {
+            let from = match &file.kind {
+                FileKind::File(hash) => gone.get_mut(hash).and_then(Vec::pop),
+                FileKind::Directory if within(&added, &file.path) => continue,
+                _ => None,
+            };
+            let how = match from {
+                Some(from) => {
+                    renamed.push(&from.path);
+                    FileDifference::Renamed { from: text(&from.path) }
+                }
+                None => FileDifference::Added,
+            };
+            changes.push((file.path.clone(), how));
+        }
+        for file in &removed {
+            let is_told = renamed.contains(&file.path.as_slice())
+                || (file.kind == FileKind::Directory && within(&removed, &file.path));
+            if !is_told {
+                changes.push((file.path.clone(), FileDifference::Removed));
+            }
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        changes.sort_by(|a, b| a.0.cmp(&b.0));
+        let count = |list: &[FileFacts]| list.iter().filter(|file| file.kind != FileKind::Directory).count();
+        Some(FileChanges {
+            total: count(is),
+            changed: changes.len(),
+            first: changes.into_iter().take(NAMED).map(|(path, how)| FileChange { path: text(&path), how }).collect(),
+            ignore_file: None,
+            only_modes,
+        })
+    }
+}
+
+/// What git keeps of a mode.
+fn level(mode: u32) -> bool {
+    mode & 0o100 != 0
+}
+
+fn differences(was: &FileFacts, is: &FileFacts) -> Option<FileDifference> {
+    Some(match (&was.kind, &is.kind) {
+        (FileKind::File(before), FileKind::File(now)) if before != now => FileDifference::Content,
+        (FileKind::Link(before), FileKind::Link(now)) if before != now => {
+            FileDifference::Target { was: text(before), is: text(now) }
+        }
+        (before, now) if std::mem::discriminant(before) != std::mem::discriminant(now) => FileDifference::Kind,
+        _ if was.mode != is.mode => FileDifference::Mode { was: was.mode, is: is.mode },
+        _ if was.xattrs != is.xattrs => FileDifference::Xattrs,
+        _ => return None,
+    })
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+impl fmt::Display for FileChanges {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = if self.total == 1 { "file" } else { "files" };
+        if let Some(ignore_file) = &self.ignore_file {
+            write!(formatter, "{ignore_file} changed: ")?;
+        }
+        let are_all = |wanted: &FileDifference| {
+            self.first.iter().all(|change| std::mem::discriminant(&change.how) == std::mem::discriminant(wanted))
+        };
+        // Files that went are none of those that are here now.
+        if are_all(&FileDifference::Removed) {
+            let word = if self.changed == 1 { "file" } else { "files" };
+            write!(formatter, "{} {word} gone: ", self.changed)?;
+        } else {
+            write!(formatter, "{} of {} {files} changed: ", self.changed, self.total.max(self.changed))?;
+        }
+        for (position, change) in self.first.iter().take(SHOWN).enumerate() {
+            if position > 0 {
+                formatter.write_str(", ")?;
+            }
+            write!(formatter, "{change}")?;
+        }
+        let shown = self.first.len().min(SHOWN);
+        if self.changed > shown {
+            write!(formatter, " and {} more", self.changed - shown)?;
+        }
+        if self.only_modes {
+            formatter.write_str("; --context-perms=git levels modes")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FileChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.path)?;
+        match &self.how {
+            FileDifference::Added => formatter.write_str(" (new)"),
+            FileDifference::Removed => formatter.write_str(" (gone)"),
+            FileDifference::Renamed { from } => write!(formatter, " (renamed from {from})"),
+            FileDifference::Content => formatter.write_str(" (content)"),
+            FileDifference::Mode { was, is } => write!(formatter, " (mode {is:04o}, was {was:04o})"),
+            FileDifference::Xattrs => formatter.write_str(" (extended attributes)"),
+            FileDifference::Target { was, is } => write!(formatter, " (link to {is}, was {was})"),
+            FileDifference::Kind => formatter.write_str(" (another kind of file)"),
+        }
+    }
+}
