@@ -39,7 +39,8 @@ pub struct Record {
 }
 
 /// Who made a result, and at what cost.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Origin {
     /// The build that made it.
     pub build: String,
@@ -53,6 +54,12 @@ pub struct Origin {
     pub name: String,
     /// What it took, in microseconds.
     pub took_us: u64,
+    /// The bytes of the files in the layer it made.
+    pub layer_bytes: u64,
+    /// How many files, directories and links are in that.
+    pub layer_entries: u64,
+    /// The same files had been made before: the layer is the one that was there.
+    pub same_result: bool,
 }
 
 impl Record {

@@ -181,6 +181,19 @@ impl Tree {
             .fold(0, u64::saturating_add)
     }
 
+    /// The bytes its files and directories take up on disk, on nearly every file system.
+    pub fn disk_size(&self) -> u64 {
+        const BLOCK: u64 = 4096;
+        self.nodes
+            .iter()
+            .map(|(_, node)| match node.kind {
+                NodeKind::File { size, hardlink: None, .. } => size.div_ceil(BLOCK).saturating_mul(BLOCK),
+                NodeKind::Directory { .. } => BLOCK,
+                _ => 0,
+            })
+            .fold(0, u64::saturating_add)
+    }
+
     /// What is at `path`.
     pub fn get(&self, path: &ImagePath) -> Option<&Node> {
         self.find(path).ok().map(|index| &self.nodes[index].1)

@@ -5,6 +5,8 @@
     reason = "the other processes are this binary again, told by the environment what to be"
 )]
 
+mod eviction;
+mod kept;
 mod keys;
 mod processes;
 mod stat_cache;

@@ -99,3 +99,62 @@ fn a_damaged_cache_is_empty() {
         assert_eq!(store.stat_cache("context").unwrap().lookup(b"a", &key(1, 5)), None);
     }
 }
+
+/// How long a file has to have been still depends on how exact the times of its file system are.
+#[test]
+fn a_file_is_trusted_once_its_clock_must_have_ticked() {
+    const SECOND: i64 = 1_000_000_000;
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let begun = 1_700_000_000 * SECOND;
+    let cache =
+        |milliseconds: i64| store.stat_cache_at("context", i128::from(begun + milliseconds * 1_000_000)).unwrap();
+    // Changed when, in nanoseconds; looked at how many milliseconds later; believed.
+    for (changed, later, is_settled) in [
+        (begun + 1, 0, false),
+        (begun + 1, 4, false),
+        (begun + 1, 100, false),
+        (begun + 1, 101, true),
+        (begun + SECOND - 1, 500, false),
+        // No fraction of a second: it may be that there never is one.
+        (begun, 101, false),
+        (begun, 1999, false),
+        (begun, 3000, false),
+        (begun, 3001, true),
+        // The clock was set back, or the file is from another machine.
+        (begun + 3600 * SECOND + 1, 101, false),
+        (begun + 3600 * SECOND, 3_604_000, true),
+    ] {
+        let key = key(1, changed);
+        assert_eq!(cache(later).is_settled(&key), is_settled, "{changed} {later}");
+        // Whether it is set back is for everybody to say; the change time is not.
+        assert_eq!(cache(later).is_settled(&StatKey { mtime_ns: 5, ..key }), is_settled, "{changed} {later}");
+        let (path, cache) = (format!("{changed} {later}"), cache(later));
+        cache.insert(path.as_bytes(), key, hash("x"));
+        cache.save().unwrap();
+        assert_eq!(store.stat_cache("context").unwrap().lookup(path.as_bytes(), &key).is_some(), is_settled);
+    }
+}
+
+/// Every part of a status counts.
+#[test]
+fn another_status_is_not_known() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let cache = store.stat_cache("context").unwrap();
+    let known = key(1, 5);
+    cache.insert(b"a", known, hash("x"));
+    cache.save().unwrap();
+    let cache = store.stat_cache("context").unwrap();
+    assert_eq!(cache.lookup(b"a", &known), Some(hash("x")));
+    for other in [
+        StatKey { dev: 2, ..known },
+        StatKey { ino: 2, ..known },
+        StatKey { size: 4, ..known },
+        StatKey { mtime_ns: 6, ..known },
+        StatKey { ctime_ns: 6, ..known },
+        StatKey { mode: 0o100_755, ..known },
+    ] {
+        assert_eq!(cache.lookup(b"a", &other), None, "{other:?}");
+    }
+}

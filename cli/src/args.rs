@@ -1,7 +1,11 @@
 //! The command line as typed. Mirrors the flags one to one and needs no I/O; `commands` resolve it into requests.
 
+pub(crate) mod builds;
+pub(crate) mod debugging;
 pub(crate) mod images;
+pub(crate) mod plan;
 pub(crate) mod registry;
+pub(crate) mod report;
 
 use std::path::PathBuf;
 
@@ -36,8 +40,17 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Say what a build would find in the cache and what it would run, why, and how long that would take. Runs nothing; takes the flags of
+    /// `bld build`. Ends with 10 if something would run
+    Plan(Box<plan::PlanArgs>),
     /// Run an image in the foreground, to try it
     Run(Box<RunArgs>),
+    /// Open a shell in the files of a step: what a failed one left, or what any step of a build made
+    Shell(debugging::ShellArgs),
+    /// Run a command in the files of a step
+    Exec(debugging::ExecArgs),
+    /// Copy files out of a step
+    Cp(debugging::CpArgs),
     /// List the images of the local store
     #[command(visible_alias = "ls")]
     Images(images::ImagesArgs),
@@ -47,6 +60,12 @@ pub(crate) enum Command {
     History(images::HistoryArgs),
     /// Show what each step of an image adds, changes and deletes, and what is stored for nothing
     Layers(images::LayersArgs),
+    /// Say why a build's steps were not cached, and what that cost
+    Why(builds::WhyArgs),
+    /// List builds and what is recorded of them; show, export and forget them
+    Builds(builds::BuildsArgs),
+    /// Print what the steps of a build printed, complete, those of cached steps too
+    Logs(builds::LogsArgs),
     /// Compare two images: configuration, history, files. Ends with 1 if they differ
     Diff(images::DiffArgs),
     /// Give an image further names
@@ -69,6 +88,8 @@ pub(crate) enum Command {
     Load(images::LoadArgs),
     /// Make an image of a root file system tar (plain, gzip, bzip2, xz or zstd)
     Import(images::ImportArgs),
+    /// Write a page about a build: its steps in time, hits and causes, sizes, output
+    Report(report::ReportArgs),
     /// Join images for several platforms, and look at such an index
     Index(images::IndexArgs),
     /// The commands that deal with images, the way docker groups them
@@ -116,6 +137,11 @@ pub(crate) struct BuildArgs {
     #[arg(long = "build-context", value_name = "NAME=SOURCE")]
     pub(crate) build_contexts: Vec<String>,
 
+    /// Permissions of the files of build contexts: keep (as on disk) or git (0644, executable ones 0755, directories 0755, no extended
+    /// attributes, no hard links), so that one commit is the same context wherever and with whatever umask it was checked out
+    #[arg(long, value_enum, default_value_t = ContextPerms::Keep)]
+    pub(crate) context_perms: ContextPerms,
+
     /// Set a label of the image; wins over the Dockerfile
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
@@ -129,13 +155,19 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     pub(crate) pull: Option<String>,
 
-    /// Do not take any step's result from the cache
-    #[arg(long)]
-    pub(crate) no_cache: bool,
+    /// Do not take any step's result from the cache; with a value only those of a stage, or of the step that is shown as `[STAGE N/M]`.
+    /// May be given several times
+    #[arg(long, value_name = "STAGE[:N]", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) no_cache: Vec<String>,
 
     /// Do not take the results of these stages from the cache (comma-separated)
     #[arg(long, value_name = "STAGES", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
+
+    /// Fail with exit code 10, and say why, if a step of STAGE (of any) is not cached, instead of running it
+    #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "not given, given for all stages, given for one")]
+    pub(crate) fail_on_miss: Option<Option<String>>,
 
     /// How many steps may run at once. Default: as many as free memory allows
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -186,6 +218,9 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) records: report::RecordArgs,
+
     /// How progress is shown (on stderr). Default: auto [env: BLD_PROGRESS]
     #[arg(long, value_enum)]
     pub(crate) progress: Option<Progress>,
@@ -216,6 +251,15 @@ impl BuildArgs {
     pub(crate) fn builds(&self) -> bool {
         !self.check && self.call.as_deref().is_none_or(|call| call == "build")
     }
+}
+
+/// `--context-perms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContextPerms {
+    /// As on disk
+    Keep,
+    /// As git keeps them
+    Git,
 }
 
 /// `--network`.

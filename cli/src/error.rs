@@ -6,6 +6,7 @@
 //! | 1 | the build failed: a mistake in the Dockerfile, a step that failed, a missing image, an output that cannot be written |
 //! | 2 | the command line is wrong |
 //! | 3 | standard output was closed before everything was written |
+//! | 10 | something would have to be built: `bld plan`, `--fail-on-miss` |
 //! | 130, 143 | stopped by SIGINT, SIGTERM |
 //! | 101 | a mistake of bld's own |
 //! | any | `bld run`: what the process returned; 125 where the above says 1, 126 and 127 as shells have it |
@@ -18,6 +19,9 @@ use bld_executor::output::OutputError;
 
 use crate::ui::one_line;
 use crate::ui::plain::write_line;
+
+/// Exit code of what would have to be built and was not to be: `bld plan`, `--fail-on-miss`.
+pub(crate) const WOULD_BUILD: u8 = 10;
 
 /// Why a command ends without success.
 #[derive(Debug)]
@@ -72,6 +76,11 @@ impl CommandError {
             self.kind = Kind::Exit(code);
         }
         self
+    }
+
+    /// Whether it ends with this exit code of its own.
+    pub(crate) fn has_code(&self, code: u8) -> bool {
+        self.kind == Kind::Exit(code)
     }
 
     /// Standard output could not be written.

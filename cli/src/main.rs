@@ -9,6 +9,7 @@ mod environment;
 mod error;
 mod reference;
 mod registries;
+mod report;
 mod template;
 mod ui;
 mod unsupported;

@@ -215,12 +215,22 @@ const LIST_FLAGS: &[Missing] = &[
     missing(&["--size", "-s"], "`inspect` shows images only, and their size always", "leave it out"),
 ];
 
+/// Flags of `docker logs` and of `bld logs`.
+const LOG_FLAGS: &[Missing] = &[
+    missing(
+        &["--follow", "-f"],
+        "a build shows its output while it runs",
+        "leave it out: what was printed so far is printed",
+    ),
+    missing(&["--tail"], "the output is printed whole", "write `bld logs ... | tail -n N`"),
+    missing(&["--timestamps", "-t", "--since", "--until", "--details"], "the output is kept as it was printed", ""),
+];
+
 /// Commands that others have.
 const COMMANDS: &[Missing] = &[
     missing(&["search"], "only Docker Hub has a search", "look at https://hub.docker.com"),
     missing(
         &[
-            "exec",
             "create",
             "start",
             "stop",
@@ -231,10 +241,8 @@ const COMMANDS: &[Missing] = &[
             "stats",
             "wait",
             "rm",
-            "logs",
             "attach",
             "commit",
-            "cp",
             "container",
         ],
         "bld keeps no containers: `bld run` runs an image in the foreground",
@@ -317,6 +325,7 @@ fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
     let table = match command {
         Some("build") => FLAGS,
         Some("run") => run_flags::FLAGS,
+        Some("logs") => LOG_FLAGS,
         _ => LIST_FLAGS,
     };
     if let Some(missing) = find(table, flag).filter(|_| command.is_some()) {

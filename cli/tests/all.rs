@@ -17,6 +17,7 @@ mod outputs;
 mod registry;
 mod rootless;
 mod run;
+mod same_commit;
 mod sources;
 mod support;
 mod tidy;

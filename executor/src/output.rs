@@ -1,5 +1,7 @@
 //! What leaves the store: archives of images, root file systems as a tar or a directory.
 
+pub mod collector;
+pub mod copy_out;
 pub mod engine;
 pub mod save;
 

@@ -70,6 +70,15 @@ impl Secrets {
         self.values.is_empty()
     }
 
+    /// A text without them.
+    pub fn masked(&self, text: &str) -> String {
+        let mut mask = Mask::new(self);
+        let mut shown = mask.push(text.as_bytes()).into_owned();
+        shown.extend(mask.finish());
+        // What is cut at the borders of characters stays text.
+        String::from_utf8(shown).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
     /// Fails if a file of a layer directory holds one of the secrets: in its bytes, its name, its link target or its attributes.
     pub(crate) fn search(&self, tree: &Tree, directory: &Path) -> Result<(), ExecuteError> {
         let wanted: Vec<(&str, Finder<'_>)> = self

@@ -108,8 +108,7 @@ pub fn wanted(
         .into_iter()
         .filter(|diagnostic| {
             let code = diagnostic.code;
-            let of_scope =
-                || scopes.iter().filter(|(span, _)| holds(*span, diagnostic.span)).map(|(_, options)| options);
+            let of_scope = || scopes.iter().filter_map(|scopes| around(scopes, diagnostic.span));
             let all = || whole.into_iter().chain(of_scope());
             let is_experimental = rules::find(code).is_some_and(|rule| rule.kind == Kind::Experimental);
             let wanted = if is_experimental {
@@ -134,10 +133,13 @@ pub fn is_fatal(dockerfile: &Dockerfile, override_options: Option<&CheckOptions>
     override_options.map_or_else(|| directive().is_some_and(|options| options.error), |options| options.error)
 }
 
-/// The comments in front of instructions: where each holds and what it says.
-fn scopes(dockerfile: &Dockerfile) -> Vec<(Span, CheckOptions)> {
-    let mut scopes = Vec::new();
-    let mut add = |check: Option<&Text>, span: Span| {
+/// Where a comment in front of an instruction holds, and what it says.
+type Scope = (Span, CheckOptions);
+
+/// Those of stages and those of other instructions, in the order of the text. No two of a kind overlap.
+fn scopes(dockerfile: &Dockerfile) -> [Vec<Scope>; 2] {
+    let (mut stages, mut instructions) = (Vec::new(), Vec::new());
+    let add = |scopes: &mut Vec<Scope>, check: Option<&Text>, span: Span| {
         if let Some(options) = check.and_then(|check| CheckOptions::parse(&check.value).ok()) {
             // A comment in front describes what follows and is about it.
             scopes.push((
@@ -148,16 +150,19 @@ fn scopes(dockerfile: &Dockerfile) -> Vec<(Span, CheckOptions)> {
     };
     for stage in &dockerfile.stages {
         let end = stage.instructions.last().map_or(stage.from.span, |located| located.span);
-        add(stage.from.check.as_ref(), stage.from.span.to(end));
+        add(&mut stages, stage.from.check.as_ref(), stage.from.span.to(end));
         for located in &stage.instructions {
-            add(located.check.as_ref(), located.span);
+            add(&mut instructions, located.check.as_ref(), located.span);
         }
     }
-    scopes
+    [stages, instructions]
 }
 
-fn holds(outer: Span, inner: Span) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
+/// What the scope around a finding says.
+fn around(scopes: &[Scope], inner: Span) -> Option<&CheckOptions> {
+    let behind = scopes.partition_point(|(outer, _)| outer.start <= inner.start);
+    let (outer, options) = scopes.get(behind.checked_sub(1)?)?;
+    (inner.end <= outer.end).then_some(options)
 }
 
 #[cfg(test)]

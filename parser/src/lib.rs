@@ -42,6 +42,7 @@ mod parse;
 mod sink;
 mod words;
 
+pub use lint::is_secret;
 pub use parse::Parsed;
 pub use parse::ParsedTrigger;
 pub use parse::parse;

@@ -5,7 +5,8 @@ const LONGEST: usize = 256;
 
 /// The candidate nearest to `name` if it is near enough to be a slip of the keyboard.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = candidates.into_iter().filter_map(|candidate| Some((edits(name, candidate)?, candidate)));
+    let wanted = Wanted::new(name)?;
+    let near = candidates.into_iter().filter_map(|candidate| Some((wanted.edits(candidate)?, candidate)));
     near.min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
 }
 
@@ -18,10 +19,10 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
 /// The file name nearest to `name`. An extension forgotten or invented differs little too.
 pub fn nearest_file<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let stem = |text: &str| text.rsplit_once('.').map_or(text, |(stem, _)| stem).to_lowercase();
-    let wanted = stem(name);
+    let (wanted, letters) = (stem(name), Wanted::new(name));
     // A directory may hold any number of names.
     let near = candidates.into_iter().take(10_000).filter_map(|candidate| {
-        let edits = if stem(candidate) == wanted { Some(1) } else { edits(name, candidate) };
+        let edits = if stem(candidate) == wanted { Some(1) } else { letters.as_ref()?.edits(candidate) };
         Some((edits?, candidate))
     });
     near.min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
@@ -47,19 +48,48 @@ pub fn meant_as_flag(path: &str) -> Option<String> {
 
 /// Whether one of two names may well be a slip for the other.
 pub fn is_near(name: &str, candidate: &str) -> bool {
-    edits(name, candidate).is_some()
+    Wanted::new(name).is_some_and(|wanted| wanted.edits(candidate).is_some())
 }
 
-/// How far two names are apart, case aside; `None` if too far.
-fn edits(name: &str, candidate: &str) -> Option<usize> {
-    let (length, other) = (name.chars().count(), candidate.chars().count());
-    let limit = (length / 3).clamp(1, 3);
-    // Lengths alone rule most of them out.
-    if length > LONGEST || length.abs_diff(other) > limit {
-        return None;
+/// A name ready to be compared with many.
+struct Wanted {
+    /// In lower case.
+    letters: Vec<char>,
+    /// See [`kinds`].
+    kinds: u64,
+    length: usize,
+    /// More edits than this are no slip.
+    limit: usize,
+}
+
+impl Wanted {
+    /// `None` if it is too long to be compared.
+    fn new(name: &str) -> Option<Wanted> {
+        let length = name.chars().count();
+        let letters = || name.to_lowercase().chars().collect();
+        let limit = (length / 3).clamp(1, 3);
+        (length <= LONGEST).then(|| Wanted { letters: letters(), kinds: kinds(name), length, limit })
     }
-    let letters = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
-    Some(distance(&letters(name), &letters(candidate))).filter(|distance| *distance <= limit)
+
+    /// How far a candidate is away, case aside; `None` if too far.
+    fn edits(&self, candidate: &str) -> Option<usize> {
+        // Lengths and the letters there are rule most of them out: an edit brings one kind at most, and takes one away.
+        let limit = self.limit;
+        if self.length.abs_diff(candidate.chars().count()) > limit {
+            return None;
+        }
+        let kinds = kinds(candidate);
+        if (self.kinds & !kinds).count_ones().max((kinds & !self.kinds).count_ones()) as usize > limit {
+            return None;
+        }
+        let letters: Vec<char> = candidate.to_lowercase().chars().collect();
+        Some(distance(&self.letters, &letters)).filter(|distance| *distance <= limit)
+    }
+}
+
+/// Which letters a name has, case aside, as bits. Two letters may share one.
+fn kinds(name: &str) -> u64 {
+    name.chars().flat_map(char::to_lowercase).fold(0, |kinds, letter| kinds | 1 << (u32::from(letter) % 64))
 }
 
 /// Edits (insert, delete, replace, swap of neighbours) between two words.
@@ -85,6 +115,7 @@ fn distance(left: &[char], right: &[char]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::did_you_mean;
+    use super::distance;
     use super::is_near;
     use super::meant_as_flag;
     use super::nearest;
@@ -102,6 +133,26 @@ mod tests {
         for path in ["from=build", "-", "--", "-x", "--lnik", "a--from=b", ""] {
             assert_eq!(meant_as_flag(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_ruled_out_at_once_is_far_away() {
+        let letters = ['a', 'B', '\u{3c3}', '_'];
+        let words = (0..4_usize.pow(4)).map(|number| {
+            let length = number % 4 + 1;
+            (0..length)
+                .map(|place| letters[number / 4_usize.pow(u32::try_from(place).unwrap()) % 4])
+                .collect::<String>()
+        });
+        let words: Vec<String> = words.collect();
+        let mut near = 0;
+        for (one, other) in words.iter().flat_map(|one| words.iter().map(move |other| (one, other))) {
+            let plain = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
+            let slip = distance(&plain(one), &plain(other)) <= (one.chars().count() / 3).clamp(1, 3);
+            assert_eq!(is_near(one, other), slip, "{one} {other}");
+            near += usize::from(slip);
+        }
+        assert!(1000 < near && near < words.len() * words.len() / 2, "{near}");
     }
 
     #[test]

@@ -8,7 +8,12 @@ use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef as _;
 use petgraph::visit::IntoNodeReferences as _;
 
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::explain::VariableSource;
 use crate::op::Op;
+use crate::op::Source;
 
 /// Names a vertex within one build. It means nothing outside that build: a [`bld_cache::key::CacheKey`] crosses builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,10 +30,59 @@ pub struct Vertex {
     pub span: Option<bld_parser::source::Span>,
     /// The stage it belongs to, for `--no-cache-filter` and reports: its name, or its number.
     pub stage: String,
+    /// Its place in the stage: the 2 of `[build 2/4]`.
+    pub step: Option<u32>,
+    /// The platform it is for; empty if it is for any.
+    pub platform: String,
     /// Never take its result from the cache.
     pub no_cache: bool,
+    /// Never make its result: it must be known.
+    pub cached_only: bool,
     /// Its layer is part of the image asked for: worth compressing while later steps run.
     pub exported: bool,
+    /// The variables that the instruction names, and the ARGs that its command sees. Only to explain a miss.
+    pub variables: Vec<Variable>,
+    /// What image it is. Only to explain a miss.
+    pub image: Option<ImageName>,
+}
+
+/// A variable and its value, as an instruction sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    /// What set it.
+    pub source: VariableSource,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A base image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageName {
+    /// Its name.
+    pub name: String,
+    /// Digest of its manifest, if it has one.
+    pub digest: Option<String>,
+}
+
+impl Vertex {
+    /// A vertex that belongs to no stage.
+    pub fn new(op: Op, name: String) -> Vertex {
+        Vertex {
+            op,
+            name,
+            span: None,
+            stage: String::new(),
+            step: None,
+            platform: String::new(),
+            no_cache: false,
+            cached_only: false,
+            exported: false,
+            variables: Vec::new(),
+            image: None,
+        }
+    }
 }
 
 /// Vertices and what they need.
@@ -156,6 +210,18 @@ impl Graph {
                 vertex.name = format!("[{text} {rest}");
             }
         }
+    }
+
+    /// Forbids to make what the steps of a stage make, or of all stages; whether there is such a stage.
+    pub fn require_cached(&mut self, stage: Option<&str>) -> bool {
+        let mut found = stage.is_none();
+        for vertex in self.inner.node_weights_mut() {
+            let is_meant = stage.is_none_or(|stage| vertex.stage.eq_ignore_ascii_case(stage));
+            found |= is_meant;
+            // FROM only says where to begin.
+            vertex.cached_only |= is_meant && !matches!(vertex.op, Op::Source(Source::Image { .. }));
+        }
+        found
     }
 
     /// Marks a vertex as one whose layer is part of the image asked for.

@@ -112,16 +112,27 @@ pub fn pinned(op: &Op) -> Option<&Source> {
     }
 }
 
+/// A digest of what is done, whatever it is done on, and the parts it is made of: not of what the digests stand for.
+pub fn operation(op: &Op, digests: &[Option<[u8; 32]>]) -> (CacheKey, Vec<KeyPart>) {
+    let (operation, parts) = hash_op(op).finish();
+    let hasher = KeyHasher::new(Domain("bld.operation.v1")).bytes("operation", operation.as_bytes());
+    let (key, _) = digests.iter().fold(hasher, add_digest).finish();
+    (key, parts)
+}
+
+fn add_digest(hasher: KeyHasher, digest: &Option<[u8; 32]>) -> KeyHasher {
+    match digest {
+        Some(digest) => hasher.bytes("content", digest),
+        None => hasher.text("content", "see input"),
+    }
+}
+
 /// The key that needs no result. `inputs` are the inputs' definition keys; `digests` has an entry for each of [`selections`],
 /// `None` for what is taken from an input, and one for what is [`pinned`].
 pub fn definition_key(op: &Op, inputs: &[CacheKey], digests: &[Option<[u8; 32]>]) -> (CacheKey, Vec<KeyPart>) {
     let hasher = hash_op(op).text("by", "definition");
     let hasher = hasher.list("input", inputs.iter().map(CacheKey::as_bytes).map(hex));
-    let hasher = digests.iter().fold(hasher, |hasher, digest| match digest {
-        Some(digest) => hasher.bytes("content", digest),
-        None => hasher.text("content", "see input"),
-    });
-    hasher.finish()
+    digests.iter().fold(hasher, add_digest).finish()
 }
 
 /// The key by what the inputs hold. `inputs` are the inputs' state ids; `digests` has an entry for each of [`selections`].

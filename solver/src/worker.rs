@@ -6,6 +6,7 @@ use std::future::Future;
 use bld_cache::key::CacheKey;
 use bld_cache::record::Record;
 use bld_cache::record::State;
+use bld_oci::Digest;
 use bld_oci::image::ImageConfig;
 use bld_oci::image::ImageLayer;
 use bld_oci::platform::Platform;
@@ -27,6 +28,9 @@ pub trait Worker: Send + Sync {
 
     /// What an earlier build left under `key`, if its layers are still there.
     fn lookup(&self, key: CacheKey) -> Result<Option<Record>, Self::Error>;
+
+    /// Whether anything is known that was made by this operation ([`crate::keys::operation`]), on whatever inputs.
+    fn knows_operation(&self, operation: CacheKey) -> Result<bool, Self::Error>;
 
     /// Remembers `record` under each key.
     fn record(&self, keys: &[CacheKey], record: &Record) -> Result<(), Self::Error>;
@@ -114,6 +118,8 @@ pub enum Resolved {
 pub struct ResolvedImage {
     /// The name in full (`docker.io/library/debian:12`), for messages.
     pub name: String,
+    /// Digest of its manifest, for messages.
+    pub digest: Option<Digest>,
     /// Its configuration.
     pub config: ImageConfig,
     /// Its layers, bottom to top.

@@ -106,6 +106,11 @@ impl Worker for FakeWorker {
         Ok(self.cache.lock().unwrap().get(&key).cloned())
     }
 
+    fn knows_operation(&self, operation: CacheKey) -> Result<bool, FakeError> {
+        let cache = self.cache.lock().unwrap();
+        Ok(cache.values().any(|record| record.operation.as_ref() == Some(operation.as_bytes())))
+    }
+
     fn record(&self, keys: &[CacheKey], record: &Record) -> Result<(), FakeError> {
         self.cache.lock().unwrap().extend(keys.iter().map(|key| (*key, record.clone())));
         Ok(())
@@ -251,7 +256,12 @@ impl SourceResolver for FakeResolver {
             config.variant.clone_from(&platform.variant);
         }
         let full = format!("docker.io/library/{name}");
-        Ok(Resolved::Image(ResolvedImage { name: full, config, layers: vec![layer(&format!("{name} {platform}"))] }))
+        Ok(Resolved::Image(ResolvedImage {
+            name: full,
+            digest: None,
+            config,
+            layers: vec![layer(&format!("{name} {platform}"))],
+        }))
     }
 
     fn is_named_context(&self, name: &str) -> bool {

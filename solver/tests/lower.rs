@@ -25,6 +25,7 @@ use bld_solver::op::Owner;
 use bld_solver::op::SecurityMode;
 use bld_solver::op::Source;
 use bld_solver::solve::Jobs;
+use bld_solver::solve::prepare;
 use bld_solver::solve::solve;
 use serde_json::json;
 
@@ -58,7 +59,13 @@ fn check_layers(plan: &Plan) {
     let (reporter, jobs) = (FakeReporter::default(), Jobs::new(None));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let image = &plan.images[0];
-    let solve = || runtime.block_on(solve(&plan.graph, &[image.target], &worker, &reporter, &jobs)).unwrap();
+    let solve = || {
+        let solved = async {
+            let prepared = prepare(&plan.graph, &[image.target], &worker, &reporter).await?;
+            solve(&plan.graph, &prepared, &worker, &reporter, &jobs).await
+        };
+        runtime.block_on(solved).unwrap()
+    };
     let made = image.steps.iter().filter(|step| step.vertex.is_some()).count();
     let cold = solve();
     assert_eq!(cold[0].state.layers.len(), image.base_layers.len() + made);
@@ -69,7 +76,7 @@ fn check_layers(plan: &Plan) {
     }
 }
 
-type Outcome = Result<Plan, Vec<LowerError<FakeError>>>;
+pub(crate) type Outcome = Result<Plan, Vec<LowerError<FakeError>>>;
 
 fn check(
     directory: &str,
@@ -95,7 +102,7 @@ fn check(
     assert!(count >= at_least, "only {count} Dockerfiles in {}", directory.display());
 }
 
-fn lowered(path: &Path, text: &str, resolver: &FakeResolver) -> Outcome {
+pub(crate) fn lowered(path: &Path, text: &str, resolver: &FakeResolver) -> Outcome {
     let parsed = bld_parser::parse(text.as_bytes());
     let Some(dockerfile) = parsed.dockerfile else {
         panic!("{}: {:?}", path.display(), parsed.diagnostics);
@@ -116,6 +123,7 @@ fn request(text: &str) -> LowerRequest {
         labels: Vec::new(),
         no_cache: false,
         no_cache_filter: Vec::new(),
+        no_cache_steps: Vec::new(),
         network: NetworkMode::Default,
         allow_host_network: false,
         allow_insecure: false,
@@ -134,6 +142,7 @@ fn request(text: &str) -> LowerRequest {
             "label" => request.labels.push(pair()),
             "no-cache" => request.no_cache = value == "true",
             "no-cache-filter" => request.no_cache_filter.push(value.to_owned()),
+            "no-cache-step" => request.no_cache_steps.push(value.to_owned()),
             "allow-insecure" => request.allow_insecure = value == "true",
             "allow-host-network" => request.allow_host_network = value == "true",
             "network" => request.network = if value == "none" { NetworkMode::None } else { NetworkMode::Host },
@@ -145,7 +154,7 @@ fn request(text: &str) -> LowerRequest {
     request
 }
 
-fn resolver() -> FakeResolver {
+pub(crate) fn resolver() -> FakeResolver {
     let strings = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
     let history = |items: serde_json::Value| {
         items.as_array().unwrap().iter().map(|item| item.as_object().unwrap().clone()).collect::<Vec<_>>()

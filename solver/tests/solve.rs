@@ -26,6 +26,7 @@ use bld_solver::remote::Remote;
 use bld_solver::solve::Admission;
 use bld_solver::solve::Jobs;
 use bld_solver::solve::SolveError;
+use bld_solver::solve::prepare;
 use bld_solver::solve::solve;
 
 use crate::fake::Behaviour;
@@ -50,7 +51,7 @@ impl Build {
     }
 
     fn vertex_with(&mut self, name: &str, op: Op, inputs: &[VertexId], no_cache: bool) -> VertexId {
-        let vertex = Vertex { op, name: name.to_owned(), span: None, stage: String::new(), no_cache, exported: false };
+        let vertex = Vertex { no_cache, ..Vertex::new(op, name.to_owned()) };
         self.graph.add(vertex, inputs.iter().copied())
     }
 
@@ -71,7 +72,8 @@ impl Build {
     }
 
     async fn solve(&self, targets: &[VertexId]) -> Result<Vec<Record>, SolveError<FakeError>> {
-        solve(&self.graph, targets, &self.worker, &self.reporter, &Jobs::new(self.jobs)).await
+        let prepared = prepare(&self.graph, targets, &self.worker, &self.reporter).await?;
+        solve(&self.graph, &prepared, &self.worker, &self.reporter, &Jobs::new(self.jobs)).await
     }
 
     fn slow(&self, name: &str, milliseconds: u64) {
@@ -485,7 +487,8 @@ async fn the_caller_decides_when_a_step_begins() {
     let second = build.exec("second", &[base]);
     let first = build.exec("first", &[base]);
     let admission = OneAtFirst(tokio::sync::Semaphore::new(0));
-    solve(&build.graph, &[second, first], &build.worker, &build.reporter, &admission).await.unwrap();
+    let prepared = prepare(&build.graph, &[second, first], &build.worker, &build.reporter).await.unwrap();
+    solve(&build.graph, &prepared, &build.worker, &build.reporter, &admission).await.unwrap();
     let started: Vec<_> = build.reporter.events().into_iter().filter(|(_, kind)| *kind == "started").collect();
     assert_eq!(started, [(0, "started"), (2, "started"), (1, "started")]);
 }

@@ -1,6 +1,6 @@
 //! What is remembered of builds: a record each, for people, and facts, to compare the next build with.
 //!
-//! Both are bytes to the store. Facts are kept under their digest: builds that hit everything have the same ones.
+//! Both are bytes to the store. Builds that are alike share their facts.
 
 use rusqlite::OptionalExtension as _;
 use rusqlite::params;
@@ -32,21 +32,32 @@ impl<'a> Builds<'a> {
         Builds { store }
     }
 
-    /// Remembers a build, or what became of it. All but about the newest `keep` builds are forgotten, with their logs.
-    pub fn put(self, build: &Build, facts: Option<&[u8]>, keep: usize) -> Result<(), StoreError> {
-        let digest = facts.map(|facts| *blake3::hash(facts).as_bytes());
+    /// Remembers a build, or what became of it. `facts` are named by something that says the same whenever they are the same: they are only
+    /// asked for if none of that name are here. All but about the newest `keep` builds are forgotten, with their logs.
+    pub fn put(
+        self,
+        build: &Build,
+        facts: Option<([u8; 32], &dyn Fn() -> Vec<u8>)>,
+        keep: usize,
+    ) -> Result<(), StoreError> {
+        let name = facts.map(|(name, _)| name);
         let keep = i64::try_from(keep).unwrap_or(i64::MAX / 2);
         let forgotten: Vec<String> = self.store.database().write(|connection| {
-            if let (Some(digest), Some(facts)) = (digest, facts) {
-                connection
-                    .prepare_cached("INSERT OR IGNORE INTO facts (digest, bytes) VALUES (?1, ?2)")?
-                    .execute(params![digest, facts])?;
+            if let Some((name, facts)) = facts {
+                let known: bool = connection
+                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM facts WHERE name = ?1)")?
+                    .query_row([name], |row| row.get(0))?;
+                if !known {
+                    connection
+                        .prepare_cached("INSERT INTO facts (name, bytes) VALUES (?1, ?2)")?
+                        .execute(params![name, facts()])?;
+                }
             }
             connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO builds (id, project, started, record, facts) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![build.id, build.project, build.started_us, build.record, digest])?;
+                .execute(params![build.id, build.project, build.started_us, build.record, name])?;
             let count: i64 =
                 connection.prepare_cached("SELECT count(*) FROM builds")?.query_row([], |row| row.get(0))?;
             // Many at a time: to find out whose logs are still needed is work.
@@ -90,10 +101,20 @@ impl<'a> Builds<'a> {
                 .prepare_cached(
                     "SELECT id, bytes FROM (SELECT id, facts, max(started) AS last FROM builds
                         WHERE project = ?1 AND facts IS NOT NULL GROUP BY facts ORDER BY last DESC LIMIT ?2)
-                     JOIN facts ON facts.digest = facts ORDER BY last DESC",
+                     JOIN facts ON facts.name = facts ORDER BY last DESC",
                 )?
                 .query_map(params![project, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
+        })
+    }
+
+    /// The facts of a build.
+    pub fn facts_of(self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.database().read(|connection| {
+            connection
+                .prepare_cached("SELECT bytes FROM builds JOIN facts ON facts.name = builds.facts WHERE id = ?1")?
+                .query_row([id], |row| row.get(0))
+                .optional()
         })
     }
 
@@ -116,7 +137,7 @@ impl<'a> Builds<'a> {
     }
 
     /// Removes the logs of forgotten builds, but for those of results that are still known: they can be replayed.
-    fn drop_logs(self, builds: &[String]) -> Result<(), StoreError> {
+    pub(super) fn drop_logs(self, builds: &[String]) -> Result<(), StoreError> {
         for build in builds {
             let known = self.store.database().read(|connection| {
                 connection
@@ -137,7 +158,7 @@ impl<'a> Builds<'a> {
 fn forget(connection: &rusqlite::Connection, id: &str) -> rusqlite::Result<bool> {
     let gone = connection.prepare_cached("DELETE FROM builds WHERE id = ?1")?.execute([id])?;
     connection
-        .prepare_cached("DELETE FROM facts WHERE NOT EXISTS (SELECT 1 FROM builds WHERE builds.facts = facts.digest)")?
+        .prepare_cached("DELETE FROM facts WHERE NOT EXISTS (SELECT 1 FROM builds WHERE builds.facts = facts.name)")?
         .execute([])?;
     Ok(gone > 0)
 }

@@ -6,7 +6,8 @@
 //! layer_blobs  (layer, label) -> descriptor, local?
 //! keys         cache key -> result          results: state, layers, created, parts, operation, who made it at what cost
 //! tombstones   cache key -> when and why its result was removed
-//! builds       build id -> project, started, record, facts     facts: digest -> bytes, shared by builds that are alike
+//! builds       build id -> project, started, record, facts     facts: name -> bytes, shared by builds that are alike
+//! kept         (build id, vertex) -> layers of a step that failed, the last one its own; what it ran with
 //! states       state id -> layers, created  for early cutoff
 //! images       manifest digest -> config digest, size, created
 //! origins      (blob digest, repository) -> where a blob can be had that may not be here
@@ -74,7 +75,9 @@ const SCHEMA_3: &str = "
     CREATE INDEX tombstones_seconds ON tombstones (seconds);
     CREATE TABLE builds (id TEXT PRIMARY KEY, project TEXT NOT NULL, started INTEGER NOT NULL, record BLOB NOT NULL, facts BLOB);
     CREATE INDEX builds_project ON builds (project, started);
-    CREATE TABLE facts (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE facts (name BLOB PRIMARY KEY, bytes BLOB NOT NULL);
+    CREATE TABLE kept (seq INTEGER PRIMARY KEY AUTOINCREMENT, build TEXT NOT NULL, vertex INTEGER NOT NULL, layers BLOB NOT NULL,
+        facts BLOB NOT NULL, UNIQUE (build, vertex));
     PRAGMA user_version = 3;
 ";
 

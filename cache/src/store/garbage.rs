@@ -1,7 +1,10 @@
 //! Removal of what nothing needs, and what the store takes up.
 //!
 //! Marking and unlinking happen under `locks/gc`, which every lease takes shared to grow; deleting happens afterwards, out of the
-//! trash. Roots are images on the list, records, states and leases.
+//! trash. Roots are images on the list, records, states, what failed steps left, and leases.
+
+mod evict;
+mod measure;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -28,6 +31,15 @@ use crate::store::objects::Kind;
 use crate::store::origins;
 use crate::store::records;
 use crate::store::records::layers_from;
+
+pub use self::evict::Evicted;
+pub use self::evict::Eviction;
+pub use self::measure::Census;
+pub use self::measure::LayerUsage;
+pub(crate) use self::measure::disk_usage;
+
+/// Where it is noted that a removal is under way.
+const SWEEPING: (&str, &[u8]) = ("gc", b"sweeping");
 
 /// Removal from a store.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +97,7 @@ impl<'a> Garbage<'a> {
 
     /// Removes everything but images that have a name and what running builds hold. Without either the store is empty afterwards.
     pub fn prune_all(self) -> Result<Freed, StoreError> {
+        self.store.kept().clear()?;
         let exclusive = self.store.gc_lock(FlockOperation::LockExclusive)?;
         let (leased, live) = self.store.leased()?;
         self.store.images().remove_all_untagged()?;
@@ -130,7 +143,13 @@ impl<'a> Garbage<'a> {
         let mut freed = Freed::default();
         let blobs = self.mark_images(leased)?;
         self.store.shared.layers.clear();
-        let swept = self.store.database().write(|connection| sweep_rows(connection, leased, blobs.clone()))?;
+        let swept = self.store.database().write(|connection| {
+            // Until the directories are gone too: nothing else tells that they are left over.
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO memo (namespace, key, value) VALUES (?1, ?2, x'')")?
+                .execute(params![SWEEPING.0, SWEEPING.1])?;
+            sweep_rows(connection, leased, blobs.clone())
+        })?;
         for (size, kind) in swept.removed {
             freed.bytes += size;
             match kind {
@@ -151,7 +170,18 @@ impl<'a> Garbage<'a> {
             // Goes if it is empty; a tree being added meanwhile finds the next one.
             fs::remove_dir(trees.join(&shard)).ok();
         }
+        self.store.database().write(|connection| {
+            connection
+                .prepare_cached("DELETE FROM memo WHERE namespace = ?1 AND key = ?2")?
+                .execute(params![SWEEPING.0, SWEEPING.1])
+                .map(|_| ())
+        })?;
         Ok(freed)
+    }
+
+    /// Whether a process died while it removed something.
+    fn is_interrupted(self) -> Result<bool, StoreError> {
+        Ok(self.store.memo().get(SWEEPING.0, SWEEPING.1)?.is_some())
     }
 
     /// Moves what nothing speaks of to the trash.
@@ -220,7 +250,7 @@ fn sweep_rows(connection: &Connection, leased: &[Item], mut blobs: HashSet<[u8; 
             layers.insert(*layer);
         }
     }
-    for query in ["SELECT layers FROM results", "SELECT layers FROM states"] {
+    for query in ["SELECT layers FROM results", "SELECT layers FROM states", "SELECT layers FROM kept"] {
         let mut statement = connection.prepare(query)?;
         for row in statement.query_map([], |row| row.get::<_, Vec<u8>>(0))? {
             layers.extend(layers_from(&row?));

@@ -294,7 +294,13 @@ impl<'a> Layers<'a> {
                      ON CONFLICT (id) DO UPDATE SET directory = 1, tree = ?2, tree_object = ?3, size = ?4",
                 )?
                 .execute(params![id.as_bytes(), tree.digest().0, object.as_bytes(), signed(size)])?;
-            objects::note(connection, Kind::Directory, id.as_bytes(), size, self.store.shared.objects.boot())
+            objects::note(
+                connection,
+                Kind::Directory,
+                id.as_bytes(),
+                tree.disk_size(),
+                self.store.shared.objects.boot(),
+            )
         });
         if noted.is_err() {
             // On a full disk a directory nobody speaks of would stand in the way of trying again.

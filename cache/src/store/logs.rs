@@ -88,6 +88,13 @@ impl Write for LogWriter {
     }
 }
 
+impl LogReader {
+    /// How many bytes there are now.
+    pub fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
 impl Read for LogReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read(buffer)

@@ -27,14 +27,17 @@ mod database;
 mod file;
 mod garbage;
 mod images;
+mod kept;
 mod layers;
 mod lease;
 mod logs;
 mod memo;
+mod mounts;
 mod objects;
 mod origins;
 mod process;
 mod records;
+mod results;
 mod selections;
 mod stat_cache;
 mod trees;
@@ -62,11 +65,17 @@ pub use blobs::VerifiedReader;
 pub use builds::Build;
 pub use builds::Builds;
 pub use claim::Claim;
+pub use garbage::Census;
+pub use garbage::Evicted;
+pub use garbage::Eviction;
 pub use garbage::Freed;
 pub use garbage::Garbage;
+pub use garbage::LayerUsage;
 pub use garbage::Usage;
 pub use images::ImageDetails;
 pub use images::Images;
+pub use kept::Kept;
+pub use kept::KeptSteps;
 pub use layers::ActiveLayer;
 pub use layers::LayerFacets;
 pub use layers::Layers;
@@ -75,10 +84,16 @@ pub use logs::LogReader;
 pub use logs::LogWriter;
 pub use logs::Logs;
 pub use memo::Memo;
+pub use mounts::CacheMount;
+pub use mounts::CacheMounts;
+pub use mounts::Holder;
+pub use mounts::claim_name as mount_claim;
+pub use mounts::hash_of as mount_hash;
 pub use origins::Origins;
 pub use records::Records;
 pub use records::StateRecord;
 pub use records::Tombstone;
+pub use results::CachedResult;
 pub use selections::Selections;
 pub use stat_cache::StatCache;
 pub use stat_cache::StatKey;
@@ -209,6 +224,11 @@ impl Store {
         Builds::new(self)
     }
 
+    /// What failed steps left.
+    pub fn kept(&self) -> KeptSteps<'_> {
+        KeptSteps::new(self)
+    }
+
     /// Lists of files that steps took.
     pub fn selections(&self) -> Selections<'_> {
         Selections::new(self)
@@ -217,6 +237,11 @@ impl Store {
     /// Removal of what nothing needs.
     pub fn garbage(&self) -> Garbage<'_> {
         Garbage::new(self)
+    }
+
+    /// The cache mounts.
+    pub fn cache_mounts(&self) -> CacheMounts<'_> {
+        CacheMounts::new(self)
     }
 
     /// The directory of cache mounts.

@@ -27,7 +27,7 @@ const GRAIN: i64 = 3600;
 /// The records of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Records<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
 }
 
 /// What is known for a state.
@@ -169,6 +169,21 @@ impl<'a> Records<'a> {
         Ok(self.store.layers().exists(&layers)?.then_some(StateRecord { layers, created }))
     }
 
+    /// Who made the results of keys, as far as that is known.
+    pub fn origins(self, keys: &[CacheKey]) -> Result<Vec<Option<Origin>>, StoreError> {
+        self.store.database().read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT origin FROM keys JOIN results ON results.id = keys.result WHERE key = ?1")?;
+            let mut origins = Vec::with_capacity(keys.len());
+            for key in keys {
+                let bytes: Option<Option<Vec<u8>>> =
+                    statement.query_row([key.as_bytes()], |row| row.get(0)).optional()?;
+                origins.push(bytes.flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()));
+            }
+            Ok(origins)
+        })
+    }
+
     /// Whether anything is known that this operation made, on whatever it was done.
     pub fn knows_operation(self, operation: &[u8; 32]) -> Result<bool, StoreError> {
         self.store.database().read(|connection| {
@@ -252,6 +267,21 @@ pub(crate) fn bury(
             "INSERT OR REPLACE INTO tombstones (key, seconds, reason) SELECT key, ?1, ?2 FROM keys WHERE {condition}"
         ))?
         .execute(all.as_slice())?;
+    trim_tombstones(connection)
+}
+
+/// [`bury`] for all keys of a result, without looking whether there are too many tombstones.
+pub(crate) fn bury_result(connection: &Connection, result: i64, now: i64, reason: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO tombstones (key, seconds, reason) SELECT key, ?2, ?3 FROM keys WHERE result = ?1",
+        )?
+        .execute(params![result, now, reason])
+        .map(|_| ())
+}
+
+/// Forgets the oldest removals if there are too many.
+pub(crate) fn trim_tombstones(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "DELETE FROM tombstones WHERE seconds < (SELECT seconds FROM tombstones ORDER BY seconds DESC LIMIT 1 OFFSET ?1)",
@@ -261,7 +291,7 @@ pub(crate) fn bury(
 }
 
 /// Ids one after the other.
-fn layers_to(layers: &[LayerId]) -> Vec<u8> {
+pub(crate) fn layers_to(layers: &[LayerId]) -> Vec<u8> {
     layers.iter().flat_map(|layer| *layer.as_bytes()).collect()
 }
 

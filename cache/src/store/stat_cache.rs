@@ -5,7 +5,8 @@
 //! entry = dev ino size mtime ctime mode hash age length path
 //! ```
 //! The file is searched as it is: to load it is to read it. A file that changed just before it was hashed may change again within
-//! the same tick of the clock and look the same afterwards, so it is not remembered (git calls such an entry racy).
+//! the same tick of the clock and look the same afterwards, so it is not remembered (git calls such an entry racy). How long a tick is
+//! the file's own times tell: whole seconds may come from a file system that knows nothing shorter.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +29,11 @@ const HASH: usize = 32;
 const FIXED: usize = 8 * 8 + HASH;
 /// A path not seen so many times in a row is forgotten.
 const MAXIMUM_AGE: u64 = 8;
-/// No file system bld runs on has a coarser clock, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+/// Longer than a tick where times have fractions of a second, in nanoseconds.
 const MARGIN: i128 = 100_000_000;
+/// Longer than a tick where they have none: ext4 with small inodes has one second, others have two.
+const COARSE_MARGIN: i128 = 3_000_000_000;
 
 /// What tells that a file is the one it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +83,20 @@ struct Entry<'a> {
 impl Store {
     /// The stat cache of a context. One that cannot be read is empty.
     pub fn stat_cache(&self, context: &str) -> Result<StatCache, StoreError> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        self.stat_cache_at(context, i128::from(now.tv_sec) * i128::from(SECOND) + i128::from(now.tv_nsec))
+    }
+
+    /// The stat cache of a context at a time, in nanoseconds since 1970 by the clock that file systems use.
+    pub fn stat_cache_at(&self, context: &str, begun_ns: i128) -> Result<StatCache, StoreError> {
         let path = self.path("stat").join(super::logs::checked(context)?);
         let bytes = file::gone(fs::read(&path)).context("read", &path)?.unwrap_or_default();
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         Ok(StatCache {
             store: self.clone(),
             path,
             file: Loaded::new(bytes).unwrap_or_default(),
             fresh: Mutex::new(BTreeMap::new()),
-            begun_ns: i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec),
+            begun_ns,
         })
     }
 }
@@ -104,10 +113,15 @@ impl StatCache {
         Some(entry.hash)
     }
 
-    /// Remembers what a file holds; `key` must have been read before the file was.
+    /// Whether a file had not changed for so long when hashing began that a change since then has another time.
+    pub fn is_settled(&self, key: &StatKey) -> bool {
+        let margin = if key.ctime_ns % SECOND == 0 { COARSE_MARGIN } else { MARGIN };
+        i128::from(key.mtime_ns.max(key.ctime_ns)) + margin < self.begun_ns
+    }
+
+    /// Remembers what a file holds, if it is settled; `key` must have been read before the file was.
     pub fn insert(&self, path: &[u8], key: StatKey, hash: ContentHash) {
-        let newest = i128::from(key.mtime_ns.max(key.ctime_ns));
-        if newest + MARGIN < self.begun_ns {
+        if self.is_settled(&key) {
             guard(&self.fresh).insert(path.to_vec(), (key, hash));
         }
     }

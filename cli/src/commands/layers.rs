@@ -138,7 +138,7 @@ fn known_base(store: &Store, image: &LocalImage) -> Result<Option<Base>, Command
 }
 
 /// The command and the blob's size of each step with a layer.
-fn rows(image: &LocalImage) -> Result<Vec<(String, u64)>, CommandError> {
+pub(super) fn rows(image: &LocalImage) -> Result<Vec<(String, u64)>, CommandError> {
     let steps = steps(&image.config, &image.manifest)?.into_iter();
     let row = |step: bld_oci::image::Step| {
         let text = |field: &str| step.history.get(field).and_then(|value| value.as_str()).unwrap_or_default();

@@ -1,8 +1,11 @@
 //! The commands, one file each. [`run`] sets the scene they share: who bld is, and which store it works on.
 
 mod build;
+mod builds;
+mod debugging;
 mod diff;
 mod entries;
+mod exported;
 mod history;
 mod image;
 mod image_prune;
@@ -13,16 +16,21 @@ mod inspect;
 mod layers;
 mod load;
 mod login;
+mod logs;
 mod outputs;
 mod prune;
 mod pull;
 mod push;
+mod recorded;
+mod report;
 mod rmi;
 pub(crate) mod run;
 mod save;
 mod shown;
+mod steps;
 mod tag;
 mod taken;
+mod why;
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
@@ -104,7 +112,7 @@ impl Session {
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<(), CommandError> {
-    let runs = matches!(cli.command, Command::Run(_));
+    let runs = matches!(cli.command, Command::Run(_) | Command::Shell(_) | Command::Exec(_));
     // The exit codes below are the process's then.
     act(cli).map_err(|error| if runs { error.with_code(run::FAILED) } else { error })
 }
@@ -137,9 +145,13 @@ fn act(cli: Cli) -> Result<(), CommandError> {
     let session = Session { root, is_default: given.is_none(), identity: entered.identity, offline };
     match cli.command {
         Command::Build(args) => build::run(&session, &args),
+        Command::Plan(args) => build::predict(&session, &args),
         Command::Import(args) => import::run(&session, &args),
         Command::Load(args) => load::run(&session, &args),
         Command::Run(args) => run::run(&session, &args),
+        Command::Shell(args) => debugging::inside::shell(&session, &args),
+        Command::Exec(args) => debugging::inside::exec(&session, &args),
+        Command::Cp(args) => debugging::cp::run(&session, &args),
         Command::Images(args) => images::run(&session, &args),
         Command::Inspect(args) => inspect::run(&session, &args),
         Command::History(args) => history::run(&session, &args),
@@ -153,6 +165,10 @@ fn act(cli: Cli) -> Result<(), CommandError> {
         Command::Logout(args) => login::logout(&args),
         Command::Layers(args) => layers::run(&session, &args),
         Command::Diff(args) => diff::run(&session, &args),
+        Command::Why(args) => why::run(&session, &args),
+        Command::Builds(args) => builds::run(&session, &args),
+        Command::Logs(args) => logs::run(&session, &args),
+        Command::Report(args) => report::run(&session, &args),
         Command::Index(args) => index::run(&session, &args.command),
         Command::Image(args) => image::run(&session, &args.command),
         // Answered above: it needs no store.

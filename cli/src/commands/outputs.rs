@@ -55,6 +55,20 @@ pub(crate) enum OutputKind {
     },
 }
 
+impl OutputKind {
+    /// What it is called in a build's record.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            OutputKind::Archive(_) => "image archive",
+            OutputKind::Layout(_) => "image layout",
+            OutputKind::RootfsTar(_) | OutputKind::RootfsDirectory(_) => "files",
+            OutputKind::Store => "image",
+            OutputKind::Registry { .. } => "image to the registry",
+            OutputKind::Engine { .. } => "image to the engine",
+        }
+    }
+}
+
 impl Output {
     /// An output without attributes.
     pub(crate) fn plain(kind: OutputKind) -> Output {

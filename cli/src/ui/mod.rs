@@ -98,6 +98,18 @@ pub(crate) fn human_size(bytes: u64) -> String {
     format!("{text}{}", UNITS[unit])
 }
 
+/// How long something took, given in microseconds.
+pub(crate) fn human_time(us: u64) -> String {
+    let tenths = us.saturating_add(50_000) / 100_000;
+    let seconds = us.saturating_add(500_000) / 1_000_000;
+    match seconds {
+        _ if us < 99_500 => format!("{}ms", us.saturating_add(500) / 1000),
+        0..60 if tenths < 600 => format!("{}.{}s", tenths / 10, tenths % 10),
+        0..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 /// How long ago, as docker prints it.
 pub(crate) fn human_age(seconds: i64) -> String {
     let plural = |count: i64, unit: &str| format!("{count} {unit}s ago");
@@ -156,6 +168,17 @@ mod tests {
             (2_370_000, "2.37MB"),
         ] {
             assert_eq!(human_size(bytes), text);
+        }
+        for (us, text) in [
+            (0, "0ms"),
+            (12_600, "13ms"),
+            (99_600, "0.1s"),
+            (59_940_000, "59.9s"),
+            (59_960_000, "1m00s"),
+            (252_000_000, "4m12s"),
+            (3_725_000_000, "1h02m"),
+        ] {
+            assert_eq!(human_time(us), text);
         }
         for (seconds, text) in
             [(0, "Less than a second ago"), (5, "5 seconds ago"), (90, "About a minute ago"), (7200, "2 hours ago")]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! #3 [build 2/4] RUN make
+//! #3 MISS command changed: make all -> make
 //! #3 0.412 cc -c main.c
 //! #3 DONE 1.2s
 //! #4 CACHED
@@ -101,6 +102,24 @@ impl Plain {
     pub(crate) fn tail(&self, vertex: VertexId) -> Vec<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.steps.get(&vertex).map(|step| step.tail.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The number a step is shown with.
+    pub(crate) fn number(&self, vertex: VertexId) -> Option<u32> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.steps.get(&vertex).and_then(|step| u32::try_from(step.number).ok())
+    }
+
+    /// Why a step was not cached.
+    pub(crate) fn missed(&self, vertex: VertexId, cause: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.open(&mut state, vertex);
+        self.say(&format!("#{number} MISS {}", super::one_line(cause)));
+    }
+
+    /// Whether a vertex is a step, and whether it counts as one.
+    pub(crate) fn kind(&self, vertex: VertexId) -> (bool, bool) {
+        self.vertices.get(&vertex).map_or((false, false), |shown| (shown.is_step, shown.counts))
     }
 
     /// A line that belongs to no step.
@@ -272,14 +291,7 @@ mod tests {
     #[test]
     fn a_step_that_runs_after_all_counts_once() {
         let mut graph = Graph::default();
-        let vertex = |name: &str| Vertex {
-            op: Op::File(FileOp { actions: Vec::new() }),
-            name: name.to_owned(),
-            span: None,
-            stage: String::new(),
-            no_cache: false,
-            exported: false,
-        };
+        let vertex = |name: &str| Vertex::new(Op::File(FileOp { actions: Vec::new() }), name.to_owned());
         let upper = graph.add(vertex("upper"), []);
         let lower = graph.add(vertex("lower"), [upper]);
         let plain = Plain::new(&graph, true);

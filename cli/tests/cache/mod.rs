@@ -7,7 +7,9 @@
 //! assets: COPY assets  -> RUN cat  ---> COPY --from=assets -+-> image
 //! ```
 
+mod cutoff;
 mod reproducible;
+mod stale;
 mod trace;
 
 use std::collections::BTreeSet;

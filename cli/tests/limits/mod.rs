@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -22,9 +21,9 @@ fn bounded(dockerfile: &str, arguments: &[&str]) -> Run {
     let store = Store::empty();
     let context = TempDir::new().unwrap();
     fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
-    let said = context.path().join("said");
+    let (said, answer) = (context.path().join("said"), context.path().join("answer"));
     let mut command = store.bld();
-    command.arg("build").args(arguments).arg(context.path()).stdout(Stdio::null());
+    command.arg("build").args(arguments).arg(context.path()).stdout(fs::File::create(&answer).unwrap());
     let mut child = command.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let (start, mut peak) = (Instant::now(), 0);
@@ -43,8 +42,8 @@ fn bounded(dockerfile: &str, arguments: &[&str]) -> Run {
         std::thread::sleep(Duration::from_millis(2));
     };
     assert!(0 < peak && peak < MEMORY, "{} MiB", peak >> 20);
-    let stderr = fs::read_to_string(said).unwrap();
-    Run { command: format!("{command:?}"), code: ended.code(), stdout: String::new(), stderr }
+    let (stdout, stderr) = (fs::read_to_string(answer).unwrap(), fs::read_to_string(said).unwrap());
+    Run { command: format!("{command:?}"), code: ended.code(), stdout, stderr }
 }
 
 #[track_caller]
@@ -110,6 +109,48 @@ fn a_hundred_thousand_instructions() {
         bounded(&many(20_000), &[]).succeeded();
     }
     bounded(&format!("FROM scratch\n{}", repeated(100_000, |_| "RUN true\n".to_owned())), &["--check"]).succeeded();
+}
+
+/// `--check` finds so many variables without a value; the hints of the first and of the last of them.
+#[track_caller]
+fn undefined(dockerfile: &str, code: &str, count: usize) -> (String, String) {
+    let run = bounded(dockerfile, &["--check"]);
+    let shown: String = run.stderr.chars().take(2000).collect();
+    assert_eq!(run.code, Some(1), "{shown}");
+    let findings = run.stdout.split("\nWARNING: ").filter(|finding| finding.starts_with(code));
+    let findings: Vec<&str> = findings.collect();
+    assert_eq!(findings.len(), count, "{shown}");
+    let hint = |finding: &str| finding.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap().to_owned();
+    (hint(findings[0]), hint(findings[count - 1]))
+}
+
+#[test]
+fn a_hundred_thousand_names() {
+    let known = repeated(100_000, |number| format!("ENV k{number}=v\n"));
+    let used = repeated(100_000, |number| format!("LABEL l{number}=$k{number}\n"));
+    bounded(&format!("FROM scratch\n{known}{used}"), &["--check"]).succeeded();
+    // Each is compared with those that are known, as long as these are not too many.
+    let unknown = repeated(50_000, |number| format!("LABEL l{number}=$u{number}\n"));
+    let (first, last) = undefined(&format!("FROM scratch\n{known}{unknown}"), "UndefinedVar", 50_000);
+    assert_eq!(first, "did you mean `k0`?");
+    assert_eq!(last, "define it first: `ARG u49999=VALUE` or `ENV u49999=VALUE`");
+}
+
+#[test]
+fn a_hundred_thousand_variables_without_a_value() {
+    let pairs: Vec<String> = (0..100_000).map(|number| format!("k{number}=$k{number}")).collect();
+    let (first, last) = undefined(&format!("FROM scratch\nENV {}\n", pairs.join(" \\\n")), "UndefinedVar", 100_000);
+    for (hint, name) in [(first, "k0"), (last, "k99999")] {
+        assert_eq!(hint, format!("what an instruction sets counts from the next one on: set `{name}` in one before"));
+    }
+    // Without its tabs no line is where it was: all findings are of one place.
+    let lines = repeated(100_000, |number| format!("\t$u{number}\n"));
+    undefined(&format!("FROM scratch\nCOPY <<-E /f\n{lines}E\n"), "UndefinedVar", 100_000);
+    let skipping = repeated(50_000, |number| format!("# check=skip=StageNameCasing\nLABEL l{number}=$u{number}\n"));
+    undefined(&format!("FROM scratch\n{skipping}"), "UndefinedVar", 50_000);
+    let globals = repeated(100_000, |number| format!("ARG g{number}=v\n"));
+    let stages = repeated(20_000, |number| format!("FROM $u{number}\n"));
+    undefined(&format!("{globals}{stages}"), "UndefinedArgInFrom", 20_000);
 }
 
 #[test]

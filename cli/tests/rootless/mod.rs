@@ -11,7 +11,7 @@
 mod many;
 mod running;
 mod single;
-mod user;
+pub(crate) mod user;
 mod walls;
 
 use std::path::Path;

@@ -17,7 +17,7 @@ use crate::support::Run;
 /// Far above what a machine gives to people.
 const ID: u32 = 1_700_001;
 /// The first of the ids lent to the user who has some.
-pub(super) const FIRST_SUBORDINATE: u32 = 1_800_000;
+pub(crate) const FIRST_SUBORDINATE: u32 = 1_800_000;
 
 /// Mounts the files of `$1` over those of the machine and becomes user `$2`.
 const ENTER: &str = r#"
@@ -35,13 +35,13 @@ mount --bind "$1/tun" /dev/net/tun
 
 /// A user with a home directory, the base images' archives, bld, and a store.
 #[derive(Debug)]
-pub(super) struct User {
+pub(crate) struct User {
     directory: TempDir,
 }
 
 impl User {
     /// With 65536 subordinate ids, or with none.
-    pub(super) fn new(has_subordinate_ids: bool) -> User {
+    pub(crate) fn new(has_subordinate_ids: bool) -> User {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = TempDir::with_prefix_in("user-", "/tmp").unwrap();
         let user = User { directory };
@@ -66,7 +66,7 @@ impl User {
     }
 
     /// Gives the user's store the base image.
-    pub(super) fn import(&self, base: Base) {
+    pub(crate) fn import(&self, base: Base) {
         let tar = self.home().join(format!("{}.tar", base.name()));
         std::fs::copy(base.tar(), &tar).unwrap();
         self.bld(&["import", tar.to_str().unwrap(), base.image()]).succeeded();
@@ -74,12 +74,12 @@ impl User {
     }
 
     /// The user's home directory, where commands run.
-    pub(super) fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.directory.path().join("home")
     }
 
     /// Makes a file of the user's.
-    pub(super) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.home().join(name);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).unwrap();
@@ -89,28 +89,28 @@ impl User {
     }
 
     /// Gives the user what root put below the home directory.
-    pub(super) fn own(path: &Path) {
+    pub(crate) fn own(path: &Path) {
         let owner = format!("{ID}:{ID}");
         support::run(Command::new("chown").args(["-R", &owner]).arg(path)).succeeded();
     }
 
     /// Runs bld as the user, with the store `store` in the home directory.
-    pub(super) fn bld(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn bld(&self, arguments: &[&str]) -> Run {
         self.run(&[&["./bld", "--root", "store"], arguments].concat())
     }
 
     /// Runs a line of sh as the user, in which `bld` is bld with the user's store.
-    pub(super) fn shell(&self, script: &str) -> Run {
+    pub(crate) fn shell(&self, script: &str) -> Run {
         self.run(&["sh", "-ec", &format!("bld() {{ ./bld --root store \"$@\"; }}\n{script}")])
     }
 
     /// Runs a program as the user.
-    pub(super) fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         self.enter(ENTER, arguments)
     }
 
     /// [`Self::run`] where everybody may open `/dev/net/tun`, as on most machines: private networks need it.
-    pub(super) fn run_with_tunnel(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run_with_tunnel(&self, arguments: &[&str]) -> Run {
         self.enter(&format!("{TUNNEL}{ENTER}"), arguments)
     }
 

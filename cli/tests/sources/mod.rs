@@ -5,7 +5,7 @@ mod epoch;
 mod git;
 mod hostile;
 mod http;
-mod repository;
+pub(crate) mod repository;
 mod server;
 mod ssh;
 

@@ -13,24 +13,24 @@ use crate::support::run;
 
 /// A repository with a working tree.
 #[derive(Debug)]
-pub(super) struct Repository {
-    pub(super) path: PathBuf,
+pub(crate) struct Repository {
+    pub(crate) path: PathBuf,
 }
 
 impl Repository {
-    pub(super) fn create(path: PathBuf) -> Repository {
+    pub(crate) fn create(path: PathBuf) -> Repository {
         std::fs::create_dir_all(&path).unwrap();
         let repository = Repository { path };
         repository.git(&["init", "-q", "-b", "main"]);
         repository
     }
 
-    pub(super) fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         git(&self.path, arguments)
     }
 
     /// Writes files and commits all there is; the commit.
-    pub(super) fn commit(&self, files: &[(&str, &str)]) -> String {
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) -> String {
         for (name, content) in files {
             let path = self.path.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -41,13 +41,13 @@ impl Repository {
         self.head()
     }
 
-    pub(super) fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         self.git(&["rev-parse", "HEAD"]).trim().to_owned()
     }
 }
 
 /// Git with an identity and nobody's configuration.
-pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(arguments).current_dir(directory);
     for (name, value) in [
@@ -68,13 +68,13 @@ pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
 
 /// `git daemon` for all repositories below a directory.
 #[derive(Debug)]
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     port: u16,
 }
 
 impl Daemon {
-    pub(super) fn start(base: &Path) -> Daemon {
+    pub(crate) fn start(base: &Path) -> Daemon {
         let port = free_port();
         let child = Command::new("git")
             .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
@@ -95,7 +95,7 @@ impl Daemon {
         daemon
     }
 
-    pub(super) fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         format!("git://127.0.0.1:{}/{name}", self.port)
     }
 }
@@ -108,6 +108,6 @@ impl Drop for Daemon {
     }
 }
 
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

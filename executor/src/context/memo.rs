@@ -11,17 +11,24 @@ pub trait HashMemo: Send + Sync {
     /// The hash of `path` if its status is what it was when the hash was made.
     fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash>;
 
-    /// `path` had this hash while it had this status.
+    /// Whether a file with this status has not changed for so long that the next change will have another time.
+    fn is_settled(&self, stat: &FileStat) -> bool;
+
+    /// `path` had this hash while it had this status, which was settled.
     fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash);
 }
 
-/// Remembers nothing.
+/// Remembers nothing. For directories that nobody but bld writes to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoMemo;
 
 impl HashMemo for NoMemo {
     fn lookup(&self, _path: &ImagePath, _stat: &FileStat) -> Option<ContentHash> {
         None
+    }
+
+    fn is_settled(&self, _stat: &FileStat) -> bool {
+        true
     }
 
     fn insert(&self, _path: &ImagePath, _stat: &FileStat, _hash: ContentHash) {}

@@ -8,8 +8,10 @@
 pub(crate) mod beneath;
 mod ignore_file;
 mod memo;
+mod permissions;
 mod rules;
 pub mod store_memo;
+mod watch;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -37,6 +39,7 @@ pub use ignore_file::IgnoreFileError;
 pub use ignore_file::ignore_file;
 pub use memo::HashMemo;
 pub use memo::NoMemo;
+pub use permissions::ContextPermissions;
 pub use rules::Exclusion;
 pub use rules::Exclusions;
 pub(crate) use rules::Rules;
@@ -51,10 +54,11 @@ pub struct ContextTree {
     root: OwnedFd,
     path: PathBuf,
     rules: Rules,
+    permissions: ContextPermissions,
     memo: Arc<dyn HashMemo>,
     listings: RwLock<HashMap<ImagePath, Arc<Listing>>>,
     nodes: RwLock<HashMap<ImagePath, Option<Found>>>,
-    contents: RwLock<HashMap<ImagePath, (FileStat, ContentHash)>>,
+    contents: RwLock<HashMap<ImagePath, Content>>,
     links: Mutex<HashMap<(u64, u64), u64>>,
 }
 
@@ -66,6 +70,14 @@ type Listing = Vec<(Vec<u8>, Found)>;
 struct Found {
     node: ViewNode,
     stat: FileStat,
+}
+
+/// What a file held.
+#[derive(Debug, Clone, Copy)]
+struct Content {
+    hash: ContentHash,
+    /// As long as it has this status, it holds this.
+    is_settled: bool,
 }
 
 impl std::fmt::Debug for ContextTree {
@@ -87,12 +99,19 @@ impl ContextTree {
             root,
             path: path.to_owned(),
             rules: Rules::new(ignore),
+            permissions: ContextPermissions::Keep,
             memo,
             listings: RwLock::default(),
             nodes: RwLock::default(),
             contents: RwLock::default(),
             links: Mutex::default(),
         })
+    }
+
+    /// The same directory with permissions as asked for. What was remembered of its files stays true: that goes by what is on disk.
+    #[must_use]
+    pub fn with_permissions(self, permissions: ContextPermissions) -> ContextTree {
+        ContextTree { permissions, ..self }
     }
 
     /// The line of the ignore file because of which `path` does not exist here.
@@ -114,12 +133,15 @@ impl ContextTree {
     /// Looks at one name of an open directory, whatever the rules say.
     fn inspect(&self, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Found>> {
         let Some(stat) = beneath::status_at(directory, name)? else { return Ok(None) };
-        let kind = beneath::kind(directory, name, &stat, || self.link_group(&stat))?;
+        let mut kind = beneath::kind(directory, name, &stat, || self.link_group(&stat))?;
         let xattrs = match kind {
-            ViewKind::Directory | ViewKind::File { .. } => beneath::portable_xattrs(directory, name)?,
+            ViewKind::Directory | ViewKind::File { .. } if self.permissions == ContextPermissions::Keep => {
+                beneath::portable_xattrs(directory, name)?
+            }
             _ => std::collections::BTreeMap::new(),
         };
-        let metadata = beneath::context_metadata(&stat, xattrs);
+        let mut metadata = beneath::context_metadata(&stat, xattrs);
+        self.permissions.apply(&mut kind, &mut metadata);
         Ok(Some(Found { node: ViewNode { kind, metadata }, stat: FileStat::of(&stat) }))
     }
 
@@ -225,6 +247,31 @@ impl ContextTree {
         }
         Ok((file, stat))
     }
+
+    fn look_into(&self, path: &ImagePath) -> Result<Content, ViewError> {
+        if let Some(known) = self.contents.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(*known);
+        }
+        let remembered = self.find(path)?.and_then(|found| self.memo.lookup(path, &found.stat));
+        let content = if let Some(hash) = remembered {
+            Content { hash, is_settled: true }
+        } else {
+            let (mut file, stat) = self.open_unchanged(path)?;
+            // Asked before the first byte is read: who writes later without opening the file anew has it open now.
+            let is_settled = self.memo.is_settled(&stat) && watch::shows_changes(&file, &stat);
+            let hash = hash_exactly(&mut file, stat.size).map_err(|error| self.failed("read", path, error))?;
+            let after = beneath::status(&file).map_err(|error| self.failed("look at", path, error))?;
+            let Some(hash) = hash.filter(|_| FileStat::of(&after) == stat) else {
+                return Err(ViewError::Changed { path: path.clone() });
+            };
+            if is_settled {
+                self.memo.insert(path, &stat, hash);
+            }
+            Content { hash, is_settled }
+        };
+        self.contents.write().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), content);
+        Ok(content)
+    }
 }
 
 impl TreeView for ContextTree {
@@ -240,24 +287,11 @@ impl TreeView for ContextTree {
     }
 
     fn content(&self, path: &ImagePath) -> Result<ContentHash, ViewError> {
-        if let Some((_, hash)) = self.contents.read().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Ok(*hash);
-        }
-        let known = self.find(path)?.and_then(|found| Some((found.stat, self.memo.lookup(path, &found.stat)?)));
-        let (stat, hash) = if let Some(known) = known {
-            known
-        } else {
-            let (mut file, stat) = self.open_unchanged(path)?;
-            let hash = hash_exactly(&mut file, stat.size).map_err(|error| self.failed("read", path, error))?;
-            let after = beneath::status(&file).map_err(|error| self.failed("look at", path, error))?;
-            let Some(hash) = hash.filter(|_| FileStat::of(&after) == stat) else {
-                return Err(ViewError::Changed { path: path.clone() });
-            };
-            self.memo.insert(path, &stat, hash);
-            (stat, hash)
-        };
-        self.contents.write().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), (stat, hash));
-        Ok(hash)
+        Ok(self.look_into(path)?.hash)
+    }
+
+    fn is_settled(&self, path: &ImagePath) -> Result<bool, ViewError> {
+        Ok(self.look_into(path)?.is_settled)
     }
 
     fn open(&self, path: &ImagePath) -> Result<File, ViewError> {

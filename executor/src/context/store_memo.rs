@@ -39,6 +39,10 @@ impl HashMemo for StoreMemo {
         self.cache.lookup(path.relative(), &key(stat))
     }
 
+    fn is_settled(&self, stat: &FileStat) -> bool {
+        self.cache.is_settled(&key(stat))
+    }
+
     fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {
         self.cache.insert(path.relative(), key(stat), hash);
     }

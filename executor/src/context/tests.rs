@@ -1,5 +1,7 @@
 //! Contexts on a real file system.
 
+mod stale;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -154,6 +156,10 @@ impl HashMemo for Recorder {
     fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash> {
         let known = self.0.lock().unwrap();
         known.iter().find(|entry| entry.0 == *path && entry.1 == *stat).map(|entry| entry.2)
+    }
+
+    fn is_settled(&self, _stat: &FileStat) -> bool {
+        true
     }
 
     fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
 use bld_oci::layer::Metadata;
+use bld_solver::explain::files::FileFacts;
+use bld_solver::explain::files::FileKind;
 use rayon::prelude::*;
 
 use super::error::CopyError;
@@ -22,15 +24,53 @@ impl Selection {
     /// A digest of what is picked: names as they will appear, kinds, modes, owners, extended attributes, link targets, bytes, and
     /// which names are one file. The name of a picked directory does not enter, because what is copied is what it holds.
     pub fn digest(&self, view: &dyn TreeView) -> Result<[u8; 32], CopyError> {
+        Ok(self.digest_of(&self.contents(view)?))
+    }
+
+    /// The same, and the files it stands for if `is_wanted` says so of the digest: sorted by path, each once.
+    pub fn digest_and_files(
+        &self,
+        view: &dyn TreeView,
+        is_wanted: impl FnOnce(&[u8; 32]) -> bool,
+    ) -> Result<([u8; 32], Option<Vec<FileFacts>>), CopyError> {
         let contents = self.contents(view)?;
-        let mut contents = contents.into_iter();
+        let digest = self.digest_of(&contents);
+        let files = is_wanted(&digest).then(|| self.files(&contents));
+        Ok((digest, files))
+    }
+
+    fn digest_of(&self, contents: &[ContentHash]) -> [u8; 32] {
+        let mut contents = contents.iter().copied();
         let mut hasher = Fields(blake3::Hasher::new());
         hasher.bytes(DOMAIN.as_bytes());
         hasher.number(self.picks.len() as u64);
         for pick in &self.picks {
             hasher.pick(pick, &mut contents);
         }
-        Ok(*hasher.0.finalize().as_bytes())
+        *hasher.0.finalize().as_bytes()
+    }
+
+    fn files(&self, contents: &[ContentHash]) -> Vec<FileFacts> {
+        let mut contents = contents.iter();
+        let mut files = Vec::new();
+        for pick in &self.picks {
+            let own = (!pick.pivot).then(|| (pick.path.clone(), &pick.node));
+            let entries = pick.entries.iter().map(|entry| (pick.entry_path(entry), &entry.node));
+            for (path, node) in own.into_iter().chain(entries) {
+                let kind = match &node.kind {
+                    ViewKind::Directory => FileKind::Directory,
+                    ViewKind::File { .. } => FileKind::File(contents.next().map(half).unwrap_or_default()),
+                    ViewKind::Symlink { target } => FileKind::Link(target.clone()),
+                    _ => FileKind::Other,
+                };
+                let mode = if matches!(kind, FileKind::Link(_)) { 0 } else { node.metadata.mode };
+                let path = path.as_bytes().strip_prefix(b"/").unwrap_or_default().to_vec();
+                files.push(FileFacts { path, kind, mode, xattrs: xattrs(&node.metadata) });
+            }
+        }
+        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        files.dedup_by(|a, b| a.path == b.path);
+        files
     }
 
     /// The hashes of all picked regular files, in order.
@@ -38,6 +78,23 @@ impl Selection {
         let files: Vec<ImagePath> = self.picks.iter().flat_map(files).collect();
         files.par_iter().with_min_len(16).map(|path| view.content(path)).collect()
     }
+}
+
+/// As much of a hash as tells two files apart.
+fn half(hash: &ContentHash) -> [u8; 16] {
+    hash.0.first_chunk().copied().unwrap_or_default()
+}
+
+fn xattrs(metadata: &Metadata) -> u64 {
+    if metadata.xattrs.is_empty() {
+        return 0;
+    }
+    let mut hasher = Fields(blake3::Hasher::new());
+    for (name, value) in &metadata.xattrs {
+        hasher.bytes(name);
+        hasher.bytes(value);
+    }
+    hasher.0.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 fn files(pick: &Pick) -> impl Iterator<Item = ImagePath> + '_ {

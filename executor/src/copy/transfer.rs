@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::context::FileStat;
 use crate::context::beneath;
+use crate::layers::content::SparseWriter;
 
 /// Up to this size a file is read into memory, hashed and written: cheaper than asking the kernel for anything clever, and the
 /// hash is that of the very bytes written.
@@ -30,10 +31,20 @@ pub(super) enum Outcome {
     Unwritable(io::Error),
 }
 
-/// Copies all of `source`, which should be `size` bytes that hash to `expected`, to the empty file `target`.
-pub(super) fn transfer(source: &mut File, target: &mut File, size: u64, expected: ContentHash) -> Outcome {
+/// Copies all of `source`, which should be `size` bytes that hash to `expected`, to the empty file `target`. The status of a file that
+/// is not settled tells nothing, so its bytes are hashed again on their way.
+pub(super) fn transfer(
+    source: &mut File,
+    target: &mut File,
+    size: u64,
+    expected: ContentHash,
+    is_settled: bool,
+) -> Outcome {
     if size <= SMALL {
         return in_memory(source, target, size, expected);
+    }
+    if !is_settled {
+        return by_hand(source, target, size, expected);
     }
     let before = match beneath::status(&*source) {
         Ok(stat) if stat.stx_size == size => FileStat::of(&stat),
@@ -104,6 +115,7 @@ fn by_hand(source: &mut File, target: &mut File, size: u64, expected: ContentHas
         }
     }
     let mut hasher = blake3::Hasher::new();
+    let mut sparse = SparseWriter::new(target);
     let mut buffer = vec![0_u8; 256 * 1024];
     let mut total = 0_u64;
     loop {
@@ -115,7 +127,7 @@ fn by_hand(source: &mut File, target: &mut File, size: u64, expected: ContentHas
                 if total > size {
                     return Outcome::Changed;
                 }
-                if let Err(error) = target.write_all(&buffer[..count]) {
+                if let Err(error) = sparse.write(&buffer[..count]) {
                     return Outcome::Unwritable(error);
                 }
             }
@@ -123,5 +135,9 @@ fn by_hand(source: &mut File, target: &mut File, size: u64, expected: ContentHas
             Err(error) => return Outcome::Unreadable(error),
         }
     }
-    if hasher.finalize().as_bytes() == &expected.0 { Outcome::Done } else { Outcome::Changed }
+    match sparse.finish() {
+        Ok(()) if hasher.finalize().as_bytes() == &expected.0 => Outcome::Done,
+        Ok(()) => Outcome::Changed,
+        Err(error) => Outcome::Unwritable(error),
+    }
 }

@@ -167,7 +167,8 @@ impl Writer<'_> {
                 let content = view.content(from)?;
                 let mut source = view.open(from)?;
                 let mut file = create()?;
-                match transfer(&mut source, &mut file, inode.size, content) {
+                let is_settled = view.is_settled(from)?;
+                match transfer(&mut source, &mut file, inode.size, content, is_settled) {
                     Outcome::Done => {}
                     Outcome::Changed => return Err(ViewError::Changed { path: from.clone() }.into()),
                     Outcome::Unreadable(source) => return Err(CopyError::Read { path: from.clone(), source }),

@@ -116,5 +116,10 @@ fn resolved(name: &str, image: &LocalImage) -> Result<Resolved, ImagesError> {
         Ok(reference) if !local::is_id(name) => reference.to_string(),
         _ => name.to_owned(),
     };
-    Ok(Resolved::Image(ResolvedImage { name: full, config: image.config.clone(), layers }))
+    Ok(Resolved::Image(ResolvedImage {
+        name: full,
+        digest: Some(image.descriptor.digest),
+        config: image.config.clone(),
+        layers,
+    }))
 }

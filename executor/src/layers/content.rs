@@ -49,19 +49,19 @@ pub(super) fn finish(hasher: &blake3::Hasher) -> ContentHash {
 
 /// Writes a file from its beginning to its end, leaving out what is zero.
 #[derive(Debug)]
-pub(super) struct SparseWriter<'file> {
+pub(crate) struct SparseWriter<'file> {
     file: &'file File,
     offset: u64,
     written_to: u64,
 }
 
 impl<'file> SparseWriter<'file> {
-    pub(super) fn new(file: &'file File) -> SparseWriter<'file> {
+    pub(crate) fn new(file: &'file File) -> SparseWriter<'file> {
         SparseWriter { file, offset: 0, written_to: 0 }
     }
 
     /// The next bytes.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut pending = 0;
         let mut at = 0;
         while at < bytes.len() {
@@ -87,7 +87,7 @@ impl<'file> SparseWriter<'file> {
     }
 
     /// Gives the file its length if it ends in a hole.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         if self.written_to < self.offset {
             self.file.set_len(self.offset)?;
         }

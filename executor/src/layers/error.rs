@@ -167,6 +167,11 @@ pub enum Note {
         /// Where it would be.
         path: ImagePath,
     },
+    /// Devices are not for directories of users.
+    DeviceLeftOut {
+        /// Where it was.
+        path: ImagePath,
+    },
     /// The file system or the kernel refused an extended attribute: it is in the index alone.
     AttributeRefused {
         /// Of what.
@@ -187,6 +192,7 @@ impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Note::SocketSkipped { path } => write!(formatter, "{path} is a socket and was left out"),
+            Note::DeviceLeftOut { path } => write!(formatter, "{path} is a device and was left out"),
             Note::DeviceSkipped { path } => {
                 write!(formatter, "the device {path} cannot be created here and was left out")
             }

@@ -1,4 +1,4 @@
-//! Whole root file systems as outputs: one archive, or files in a directory of the user.
+//! Root file systems, or parts of them, as outputs: one archive, or files in a directory of the user.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,10 +20,40 @@ use super::{LayerError, Note, implied_metadata};
 use crate::view::merged::MergedTree;
 use crate::view::{TreeView, ViewKind, ViewNode};
 
+/// A part of a tree and the name it gets. Its way is the real one, without links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// A file or directory of the tree.
+    pub from: ImagePath,
+    /// Where it is in what is written: `/` if it is a directory of which only the content is wanted.
+    pub to: ImagePath,
+}
+
+impl Part {
+    /// All of a tree.
+    pub fn whole() -> Part {
+        Part { from: ImagePath::root(), to: ImagePath::root() }
+    }
+
+    fn place(&self, path: &ImagePath) -> ImagePath {
+        self.to.join(path.strip_prefix(&self.from).unwrap_or_default())
+    }
+}
+
 /// Writes everything in `view` as one archive, which holds no deletions. Times after `clamp` become `clamp`. `/` itself is only in
 /// it if it is not an ordinary directory of root.
 pub fn export_tar<W: Write>(
     view: &MergedTree,
+    writer: &mut LayerWriter<W>,
+    clamp: Option<Timestamp>,
+) -> Result<(), LayerError> {
+    export_part_tar(view, &Part::whole(), writer, clamp)
+}
+
+/// The same for a part of `view`.
+pub fn export_part_tar<W: Write>(
+    view: &MergedTree,
+    part: &Part,
     writer: &mut LayerWriter<W>,
     clamp: Option<Timestamp>,
 ) -> Result<(), LayerError> {
@@ -32,7 +62,7 @@ pub fn export_tar<W: Write>(
         scope.spawn(move || {
             let mut groups = Groups::default();
             // An error that stops this walk stops the other one too, which reports it.
-            let walked: Result<(), Stop> = view.walk(&mut |path, node| match node.kind {
+            let walked: Result<(), Stop> = view.walk_from(&part.from, &mut |path, node| match node.kind {
                 ViewKind::File { size, link_group } if groups.first(link_group, path).is_none() => {
                     let opened = view.open(path).map_err(LayerError::from);
                     let expected = Expected { path: view.locate(path)?, size, content: view.content(path)? };
@@ -43,12 +73,13 @@ pub fn export_tar<W: Write>(
             drop(walked);
         });
         let mut groups = Groups::default();
-        view.walk(&mut |path, node| {
-            let entry = |kind| LayerEntry { path: path.clone(), kind, metadata: clamped(&node.metadata, clamp) };
+        view.walk_from(&part.from, &mut |path, node| {
+            let place = part.place(path);
+            let entry = |kind| LayerEntry { path: place.clone(), kind, metadata: clamped(&node.metadata, clamp) };
             match &node.kind {
-                ViewKind::Directory if path.is_root() && is_ordinary(&node.metadata) => Ok(()),
+                ViewKind::Directory if place.is_root() && is_ordinary(&node.metadata) => Ok(()),
                 ViewKind::Directory => append(writer, &entry(EntryKind::Directory)),
-                ViewKind::File { size, link_group } => match groups.first(*link_group, path) {
+                ViewKind::File { size, link_group } => match groups.first(*link_group, &place) {
                     Some(target) => append(writer, &entry(EntryKind::Hardlink { target })),
                     None => append_file(writer, &entry(EntryKind::File { size: *size }), &contents),
                 },
@@ -66,6 +97,9 @@ pub fn export_tar<W: Write>(
     })
 }
 
+/// The set-user-id and set-group-id bits.
+const SET_ID: u32 = 0o6000;
+
 /// How to write into a directory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExportOptions {
@@ -82,6 +116,22 @@ pub fn export_directory(
     destination: &Path,
     options: ExportOptions,
 ) -> Result<Vec<Note>, LayerError> {
+    export(view, &Part::whole(), destination, options, false)
+}
+
+/// Writes a part of `view` into the directory `destination` for the user to look at: the files are theirs, and nothing that could be
+/// dangerous in their hands comes along - no set-id bits, no devices, no attributes but those of users.
+pub fn export_part(view: &MergedTree, part: &Part, destination: &Path) -> Result<Vec<Note>, LayerError> {
+    export(view, part, destination, ExportOptions::default(), true)
+}
+
+fn export(
+    view: &MergedTree,
+    part: &Part,
+    destination: &Path,
+    options: ExportOptions,
+    tame: bool,
+) -> Result<Vec<Note>, LayerError> {
     std::fs::create_dir_all(destination).map_err(|source| LayerError::Io {
         verb: "create",
         path: destination.to_owned(),
@@ -91,12 +141,16 @@ pub fn export_directory(
         view,
         destination: Directories::new(destination)?,
         options,
+        tame,
         groups: Groups::default(),
         directories: Vec::new(),
         notes: Vec::new(),
         buffer: vec![0; BLOCK],
     };
-    view.walk(&mut |path, node| if path.is_root() { Ok(()) } else { export.node(path, &node) })?;
+    view.walk_from(&part.from, &mut |source, node| {
+        let path = part.place(source);
+        if path.is_root() { Ok(()) } else { export.node(source, &path, &node) }
+    })?;
     while let Some((path, metadata)) = export.directories.pop() {
         export.dress_directory(&path, &metadata)?;
     }
@@ -107,6 +161,8 @@ struct Export<'view> {
     view: &'view MergedTree,
     destination: Directories,
     options: ExportOptions,
+    /// Whether what could be dangerous is left out.
+    tame: bool,
     groups: Groups,
     directories: Vec<(ImagePath, Metadata)>,
     notes: Vec<Note>,
@@ -114,8 +170,12 @@ struct Export<'view> {
 }
 
 impl Export<'_> {
-    fn node(&mut self, path: &ImagePath, node: &ViewNode) -> Result<(), LayerError> {
-        let metadata = clamped(&node.metadata, self.options.clamp);
+    fn node(&mut self, source: &ImagePath, path: &ImagePath, node: &ViewNode) -> Result<(), LayerError> {
+        let mut metadata = clamped(&node.metadata, self.options.clamp);
+        if self.tame {
+            metadata.mode &= !SET_ID;
+            metadata.xattrs.retain(|name, _| name.starts_with(b"user."));
+        }
         match &node.kind {
             ViewKind::Directory => {
                 self.make_directory(path)?;
@@ -126,7 +186,7 @@ impl Export<'_> {
                 self.clear(path)?;
                 match self.groups.first(*link_group, path) {
                     Some(target) => self.link(path, &target),
-                    None => self.file(path, &metadata),
+                    None => self.file(source, path, &metadata),
                 }
             }
             ViewKind::Symlink { target } => {
@@ -136,6 +196,10 @@ impl Export<'_> {
                 rustix::fs::symlinkat(target.as_slice(), parent, name).map_err(failed)?;
                 self.dress_special(path, FileType::Symlink, &metadata)
             }
+            ViewKind::CharDevice { .. } | ViewKind::BlockDevice { .. } if self.tame => {
+                self.notes.push(Note::DeviceLeftOut { path: source.clone() });
+                Ok(())
+            }
             ViewKind::CharDevice { major, minor } => {
                 self.special(path, FileType::CharacterDevice, rustix::fs::makedev(*major, *minor), &metadata)
             }
@@ -144,7 +208,7 @@ impl Export<'_> {
             }
             ViewKind::Fifo => self.special(path, FileType::Fifo, 0, &metadata),
             ViewKind::Socket => {
-                self.notes.push(Note::SocketSkipped { path: path.clone() });
+                self.notes.push(Note::SocketSkipped { path: source.clone() });
                 Ok(())
             }
         }
@@ -185,8 +249,8 @@ impl Export<'_> {
         rustix::fs::linkat(from, from_name, parent, name, AtFlags::empty()).map_err(failed)
     }
 
-    fn file(&mut self, path: &ImagePath, metadata: &Metadata) -> Result<(), LayerError> {
-        let mut source = self.view.open(path)?;
+    fn file(&mut self, source: &ImagePath, path: &ImagePath, metadata: &Metadata) -> Result<(), LayerError> {
+        let mut content = self.view.open(source)?;
         let failed = self.destination.failed("write", path);
         let io_failed = |error: io::Error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         let (parent, name) = self.destination.parent(path)?;
@@ -195,7 +259,7 @@ impl Export<'_> {
         let mut hasher = blake3::Hasher::new();
         let mut writer = SparseWriter::new(&file);
         loop {
-            let filled = fill(&mut source, &mut self.buffer).map_err(&io_failed)?;
+            let filled = fill(&mut content, &mut self.buffer).map_err(&io_failed)?;
             hasher.update(&self.buffer[..filled]);
             writer.write(&self.buffer[..filled]).map_err(&io_failed)?;
             if filled < self.buffer.len() {
@@ -203,8 +267,8 @@ impl Export<'_> {
             }
         }
         writer.finish().map_err(&io_failed)?;
-        if super::content::finish(&hasher) != self.view.content(path)? {
-            return Err(LayerError::Changed { path: self.view.locate(path)? });
+        if super::content::finish(&hasher) != self.view.content(source)? {
+            return Err(LayerError::Changed { path: self.view.locate(source)? });
         }
         self.dress(&file, path, metadata)
     }

@@ -11,7 +11,7 @@
 //! cannot name anything outside of the directory that is worked on, whatever its links say.
 
 mod attributes;
-mod content;
+pub(crate) mod content;
 mod directory;
 mod error;
 pub mod export;

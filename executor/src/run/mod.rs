@@ -21,8 +21,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bld_cache::Store;
+use bld_cache::record::LayerId;
 use bld_cache::store::ActiveLayer;
 use bld_oci::ImagePath;
+use bld_oci::image::ContainerConfig;
+use bld_solver::record::exec::ExecFacts;
 
 use self::cgroup::Cgroups;
 use self::error::RunError;
@@ -87,16 +90,48 @@ impl Container {
         image: &LocalImage,
         request: &RunRequest,
     ) -> Result<Container, RunError> {
-        let config = &image.config.container;
-        let args = command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?;
-        let mut notes = Vec::new();
         let broken = |source| RunError::Broken { digest: image.descriptor.digest.to_string(), source };
         let adopted = image_layers(&image.manifest, &image.config).map_err(broken)?;
         let adopted = adopted.iter().map(|layer| store.layers().adopt_image_layer(layer));
         let adopted = adopted.collect::<Result<Vec<_>, _>>()?;
         let files = Layers::new(store.clone(), layer_mode(identity));
-        let lowers = files.directories(&adopted)?;
-        let view = files.view(&adopted)?;
+        let own = [format!("HOSTNAME={}", request.hostname)];
+        Container::on_layers(store, identity, &files, &adopted, &image.config.container, &own, request)
+    }
+
+    /// Prepares a run in the files that a step of a build began with or left, with what the step had. Unpacks layers that are not
+    /// unpacked yet.
+    pub fn in_step(
+        store: &Store,
+        identity: Identity,
+        files: &Layers,
+        layers: &[LayerId],
+        facts: Option<&ExecFacts>,
+        request: &RunRequest,
+    ) -> Result<Container, RunError> {
+        let config = facts.map(|facts| ContainerConfig {
+            user: facts.user.clone(),
+            env: facts.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            working_dir: facts.cwd.clone(),
+            ..ContainerConfig::default()
+        });
+        Container::on_layers(store, identity, files, layers, &config.unwrap_or_default(), &[], request)
+    }
+
+    /// `own`: variables that are set unless the configuration does.
+    fn on_layers(
+        store: &Store,
+        identity: Identity,
+        files: &Layers,
+        below: &[LayerId],
+        config: &ContainerConfig,
+        own: &[String],
+        request: &RunRequest,
+    ) -> Result<Container, RunError> {
+        let args = command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?;
+        let mut notes = Vec::new();
+        let lowers = files.directories(below)?;
+        let view = files.view(below)?;
         let user = request.user.as_deref().unwrap_or(&config.user);
         let user = passwd::resolve_user(user, view.as_ref()).map_err(ExecuteError::from)?;
         if identity == Identity::SingleId && user.uid != 0 {
@@ -129,7 +164,7 @@ impl Container {
                 upper: Some(Upper { upper: layer.directory().to_owned(), work: layer.work().to_owned() }),
             },
             args,
-            env: environment(request, &config.env, &user.home),
+            env: environment(request, &config.env, own, &user.home),
             cwd: working_directory(request, &config.working_dir),
             uid: user.uid,
             gid: user.gid,
@@ -195,7 +230,7 @@ fn command(
 }
 
 /// The image's environment with the changes, and what every container has.
-fn environment(request: &RunRequest, image: &[String], home: &[u8]) -> Vec<String> {
+fn environment(request: &RunRequest, image: &[String], own: &[String], home: &[u8]) -> Vec<String> {
     let name_of = |variable: &String| variable.split('=').next().unwrap_or_default().to_owned();
     let mut out: Vec<String> = image.to_vec();
     for change in &request.env {
@@ -207,7 +242,8 @@ fn environment(request: &RunRequest, image: &[String], home: &[u8]) -> Vec<Strin
             (Variable::Remove(_), None) => {}
         }
     }
-    let mut defaults = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={}", request.hostname)];
+    let mut defaults = vec![DEFAULT_PATH.to_owned()];
+    defaults.extend_from_slice(own);
     if request.terminal {
         defaults.push("TERM=xterm".to_owned());
     }

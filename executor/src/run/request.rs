@@ -58,7 +58,8 @@ pub enum Variable {
 }
 
 impl Variable {
-    pub(super) fn name(&self) -> &str {
+    /// Its name.
+    pub fn name(&self) -> &str {
         match self {
             Variable::Set(name, _) | Variable::Remove(name) => name,
         }

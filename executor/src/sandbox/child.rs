@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use bld_solver::record::Usage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
@@ -30,6 +31,8 @@ pub(super) enum Report {
     Ready {
         #[serde(with = "super::spec::paths_bytes")]
         made: Vec<PathBuf>,
+        /// What the set-up used, which is no doing of the command.
+        used: Usage,
     },
     /// The command will not run.
     Failed(StepError),
@@ -93,7 +96,7 @@ fn set_up(spec: &Spec, descriptors: &Descriptors<'_>, filter: &Filter) -> Result
     // A change of ids clears the death signal.
     die_with_helper(descriptors.status)?;
     sys::close_on_exec_from_3().map_err(|error| errno_of(&error)).context("close", "descriptors")?;
-    report(descriptors.status, &Report::Ready { made });
+    report(descriptors.status, &Report::Ready { made, used: sys::used_so_far() });
     Err(program.execute())
 }
 

@@ -74,7 +74,7 @@ mod seccomp;
 mod server;
 mod spec;
 pub mod streams;
-mod sys;
+pub(crate) mod sys;
 mod syscalls;
 pub mod userns;
 mod wire;

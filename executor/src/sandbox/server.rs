@@ -4,11 +4,12 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use bld_solver::record::Usage;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, Rlimit, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::child::{self, Descriptors, Report};
 use super::error::{Errno as Code, StepError};
@@ -65,12 +66,16 @@ struct Server<'fd> {
 /// A step between clone and the report of its exit.
 struct Step {
     number: u64,
+    /// Nobody else's as long as it is not reaped.
+    pid: Pid,
     pidfd: OwnedFd,
     /// Open until the command runs or has failed to.
     status: Option<OwnedFd>,
     reports: Vec<u8>,
     /// Times the kernel had killed for memory when the step began.
     out_of_memory: u64,
+    /// What its set-up used.
+    set_up: Usage,
     phase: Phase,
     /// Removed here when the builder is not there to do it.
     cgroups: Vec<PathBuf>,
@@ -144,14 +149,16 @@ impl Server<'_> {
         let out_of_memory = out_of_memory_kills();
         let descriptors =
             Descriptors { streams: &streams, network: network.as_ref().map(AsFd::as_fd), status: writer.as_fd() };
-        let (_, pidfd) = sys::clone_process(namespaces(&spec), || child::run(&spec, &descriptors, filter))
+        let (pid, pidfd) = sys::clone_process(namespaces(&spec), || child::run(&spec, &descriptors, filter))
             .map_err(|error| failure("clone", Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         Ok(Step {
             number,
+            pid,
             pidfd,
             status: Some(reader),
             reports: Vec::new(),
             out_of_memory,
+            set_up: Usage::default(),
             phase: Phase::SetUp,
             cgroups: spec.cgroups,
         })
@@ -195,7 +202,10 @@ impl Step {
         let mut made = None;
         for line in self.reports.split(|byte| *byte == b'\n') {
             match serde_json::from_slice::<Report>(line) {
-                Ok(Report::Ready { made: paths }) => made = Some(paths),
+                Ok(Report::Ready { made: paths, used }) => {
+                    made = Some(paths);
+                    self.set_up = used;
+                }
                 Ok(Report::Failed(error)) => {
                     self.phase = Phase::Failed;
                     return reply(socket, self.number, Event::Failed(error), &[]);
@@ -212,13 +222,11 @@ impl Step {
     }
 
     fn exited(&mut self, socket: &OwnedFd) -> Result<(), Closed> {
-        let status = match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Ok(Some(status)) => status.exit_status().map_or_else(
-                || ExitStatus::Signal(status.terminating_signal().unwrap_or(libc::SIGKILL)),
-                ExitStatus::Code,
-            ),
-            Ok(None) | Err(Errno::INTR) => return Ok(()),
-            Err(_) => ExitStatus::Signal(libc::SIGKILL),
+        let (status, used) = match sys::reap(self.pid) {
+            Ok((status, used)) if libc::WIFEXITED(status) => (ExitStatus::Code(libc::WEXITSTATUS(status)), used),
+            Ok((status, used)) => (ExitStatus::Signal(libc::WTERMSIG(status)), used),
+            Err(Errno::INTR) => return Ok(()),
+            Err(_) => (ExitStatus::Signal(libc::SIGKILL), Usage::default()),
         };
         let phase = self.phase;
         self.phase = Phase::Gone;
@@ -233,7 +241,7 @@ impl Step {
             Phase::Running => {
                 let killed = matches!(status, ExitStatus::Signal(libc::SIGKILL) | ExitStatus::Code(137));
                 let oom = killed && out_of_memory_kills() > self.out_of_memory;
-                reply(socket, self.number, Event::Exited(Exit { status, oom }), &[])
+                reply(socket, self.number, Event::Exited(Exit { status, oom, usage: without(used, &self.set_up) }), &[])
             }
             Phase::Failed | Phase::Gone => Ok(()),
         }
@@ -248,6 +256,17 @@ fn reply(socket: &OwnedFd, step: u64, event: Event, fds: &[BorrowedFd<'_>]) -> R
             send(socket, &Reply { step, event: Event::Failed(error) }, &[]).map_err(|_| Closed)
         }
         Err(_) => Err(Closed),
+    }
+}
+
+/// What was used after the set-up. A peak cannot be taken off a peak.
+fn without(used: Usage, set_up: &Usage) -> Usage {
+    Usage {
+        user_us: used.user_us.saturating_sub(set_up.user_us),
+        system_us: used.system_us.saturating_sub(set_up.system_us),
+        peak_memory: used.peak_memory,
+        read_bytes: used.read_bytes.saturating_sub(set_up.read_bytes),
+        written_bytes: used.written_bytes.saturating_sub(set_up.written_bytes),
     }
 }
 

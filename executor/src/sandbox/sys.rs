@@ -1,4 +1,4 @@
-//! The system calls no safe wrapper exists for: the only `unsafe` of the sandbox.
+//! The system calls no safe wrapper exists for: the only `unsafe` there is.
 
 use std::ffi::CString;
 use std::io;
@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
+use bld_solver::record::Usage;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
@@ -59,6 +60,44 @@ fn run_and_exit(child: impl FnOnce() -> i32) -> ! {
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes no pointers and does not return.
     unsafe { libc::_exit(code) }
+}
+
+/// Reaps a child that has ended: the status as `wait` encodes it, and what it and the children it waited for used.
+#[expect(unsafe_code, reason = "no safe wrapper passes on what a child used")]
+pub(super) fn reap(child: Pid) -> Result<(i32, Usage), Errno> {
+    let mut status = 0;
+    // SAFETY: a `rusage` is plain numbers, for which zeros are valid.
+    let mut used = unsafe { std::mem::zeroed::<libc::rusage>() };
+    // SAFETY: both pointers are to values that live across the call.
+    let result = unsafe { libc::wait4(child.as_raw_nonzero().get(), &raw mut status, 0, &raw mut used) };
+    check(result.into()).map(|()| (status, usage_of(&used)))
+}
+
+/// What this process has used so far.
+#[expect(unsafe_code, reason = "getrusage has no safe wrapper")]
+pub(super) fn used_so_far() -> Usage {
+    // SAFETY: a `rusage` is plain numbers, for which zeros are valid.
+    let mut used = unsafe { std::mem::zeroed::<libc::rusage>() };
+    // SAFETY: the pointer is to a value that lives across the call. It cannot fail: the question is a known one.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut used) };
+    usage_of(&used)
+}
+
+fn usage_of(used: &libc::rusage) -> Usage {
+    let time = |time: libc::timeval| count(time.tv_sec) * 1_000_000 + count(time.tv_usec);
+    Usage {
+        user_us: time(used.ru_utime),
+        system_us: time(used.ru_stime),
+        // The kernel counts in KiB, and blocks of 512 bytes whatever the file system's are.
+        peak_memory: count(used.ru_maxrss) * 1024,
+        read_bytes: count(used.ru_inblock) * 512,
+        written_bytes: count(used.ru_oublock) * 512,
+    }
+}
+
+/// What is never negative.
+fn count(number: impl TryInto<u64>) -> u64 {
+    number.try_into().unwrap_or(0)
 }
 
 /// Closes every descriptor from 3 up that is not in `keep`.
@@ -222,5 +261,68 @@ pub(super) fn attempt(number: i64, arguments: [i64; 3]) -> i32 {
     match unsafe { libc::syscall(number, first, second, third, 0, 0, 0) } {
         -1 => io::Error::last_os_error().raw_os_error().unwrap_or(-1),
         _ => 0,
+    }
+}
+
+/// `F_SETSIG`, which libc does not know, as in Linux's `asm-generic/fcntl.h`.
+const SET_SIGNAL: i32 = 10;
+
+/// Whether anybody can write to an open regular file without opening it first: through a descriptor, or through a mapping that
+/// outlived one. An error says that the kernel does not tell: the file is somebody else's, or on a file system without leases.
+#[expect(unsafe_code, reason = "leases have no safe wrapper")]
+pub(crate) fn has_writers(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // A lease for reading is given only if nobody can write. Whoever opens the file for writing in the moment it is held waits for its
+    // end, and the kernel would tell us with SIGIO, which kills; SIGURG does nothing.
+    let command = |command: i32, argument: i32| {
+        // SAFETY: these commands take a descriptor and a number, no pointers.
+        match unsafe { libc::fcntl(file.as_raw_fd(), command, argument) } {
+            -1 => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
+            _ => Ok(()),
+        }
+    };
+    command(SET_SIGNAL, libc::SIGURG)?;
+    match command(libc::F_SETLEASE, libc::F_RDLCK) {
+        Ok(()) => command(libc::F_SETLEASE, libc::F_UNLCK).map(|()| false),
+        Err(Errno::AGAIN) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file mapped for writing, whose descriptor is closed.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    address: *mut libc::c_void,
+    length: usize,
+}
+
+#[cfg(test)]
+impl Mapped {
+    /// Maps all of `file`, which must be open for reading and writing and not get shorter meanwhile.
+    #[expect(unsafe_code, reason = "mapping has no safe wrapper")]
+    pub(crate) fn new(file: std::fs::File) -> io::Result<Mapped> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that anybody knows.
+        let address =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Mapped { address, length }) }
+    }
+
+    /// Stores a byte.
+    #[expect(unsafe_code, reason = "mapping has no safe wrapper")]
+    pub(crate) fn store(&self, at: usize, byte: u8) {
+        assert!(at < self.length);
+        // SAFETY: `at` is inside of the mapping, which lives as long as `self`; nobody has a reference into it.
+        unsafe { self.address.cast::<u8>().add(at).write_volatile(byte) }
+    }
+}
+
+#[cfg(test)]
+impl Drop for Mapped {
+    #[expect(unsafe_code, reason = "mapping has no safe wrapper")]
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made with this length and nobody has a reference into it.
+        unsafe { libc::munmap(self.address, self.length) };
     }
 }

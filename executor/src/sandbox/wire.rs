@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use bld_solver::record::Usage;
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -59,6 +60,15 @@ pub struct Exit {
     pub status: ExitStatus,
     /// The kernel ran out of memory while the step ran, and something killed it.
     pub oom: bool,
+    /// What the processes of the step used.
+    ///
+    /// They are the command and whatever was waited for by its parent, and so on up to the command. Not counted is what still ran in the
+    /// background when the command ended (it was killed then), and the children of a process that ignores `SIGCHLD`. The set-up of the step
+    /// is taken off, but for memory: below the few MB that bld needs for it nothing can be told apart.
+    ///
+    /// Bytes are counted where they pass between page cache and disks: what was cached is not read again, what is removed before it
+    /// reaches the disk was written nevertheless, and a tmpfs has no disk.
+    pub usage: Usage,
 }
 
 /// What a command returned.

@@ -65,11 +65,24 @@ impl MergedTree {
         &self,
         visit: &mut dyn FnMut(&ImagePath, ViewNode) -> Result<(), E>,
     ) -> Result<(), E> {
-        let root = ImagePath::root();
-        visit(&root, self.root())?;
-        let parts = self.parts_of_root();
-        let names = self.names(&parts, &root);
-        let mut open = vec![(root, parts, names.into_iter())];
+        self.walk_from(&ImagePath::root(), visit)
+    }
+
+    /// Visits `start` and what is below it in tree order. Links on the way to `start` are not followed.
+    pub fn walk_from<E: From<ViewError>>(
+        &self,
+        start: &ImagePath,
+        visit: &mut dyn FnMut(&ImagePath, ViewNode) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(node) = self.node(start)? else { return Ok(()) };
+        let is_directory = node.kind == ViewKind::Directory;
+        visit(start, node)?;
+        if !is_directory {
+            return Ok(());
+        }
+        let parts = self.parts(start).to_vec();
+        let names = self.names(&parts, start);
+        let mut open = vec![(start.clone(), parts, names.into_iter())];
         while let Some((directory, parts, names)) = open.last_mut() {
             let Some(name) = names.next() else {
                 open.pop();

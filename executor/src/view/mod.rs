@@ -22,6 +22,13 @@ pub trait TreeView: Send + Sync {
     /// The hash of the bytes of the regular file `path`.
     fn content(&self, path: &ImagePath) -> Result<ContentHash, ViewError>;
 
+    /// Whether the regular file `path` holds what [`TreeView::content`] says as long as its status does not change. Else its bytes have to
+    /// be hashed by whoever uses them.
+    fn is_settled(&self, _path: &ImagePath) -> Result<bool, ViewError> {
+        // Stored trees do not change.
+        Ok(true)
+    }
+
     /// The regular file `path`, opened for reading. Never blocks and never opens anything but a regular file.
     fn open(&self, path: &ImagePath) -> Result<File, ViewError>;
 }

@@ -97,17 +97,20 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         }
         let ran = self.run_step(id, &spec, canceler, &mut log);
         let (exit, mount_points) = ran.map_err(|error| super::not_found::explain(error, exec, view.as_ref()))?;
+        self.shared.reporter.on_event(id, Event::Used(exit.usage));
         drop(network);
         let command = shorten(&command_of(vertex));
-        match exit.status {
-            _ if canceler.is_canceled() => return Err(ExecuteError::Canceled),
-            ExitStatus::Code(0) => {}
-            ExitStatus::Code(code) => return Err(ExecuteError::ExitStatus { command, code }),
-            ExitStatus::Signal(signal) => {
-                return Err(ExecuteError::Killed { command, signal, out_of_memory: exit.oom });
-            }
-        }
         remove_mount_points(active.directory(), &mount_points);
+        let failure = match exit.status {
+            _ if canceler.is_canceled() => return Err(ExecuteError::Canceled),
+            ExitStatus::Code(0) => None,
+            ExitStatus::Code(code) => Some(ExecuteError::ExitStatus { command, code }),
+            ExitStatus::Signal(signal) => Some(ExecuteError::Killed { command, signal, out_of_memory: exit.oom }),
+        };
+        if let Some(failure) = failure {
+            self.keep(id, exec, input, view.as_ref(), active, mounted.sees_secrets);
+            return Err(failure);
+        }
         let scanned = layers::scan::scan(active.directory(), view.as_ref(), mode)?;
         self.tell(id, &scanned.notes);
         if mounted.sees_secrets {

@@ -356,7 +356,12 @@ impl Read for Stoppable<'_> {
 impl<R: Reporter + 'static> LocalWorker<R> {
     /// The files of a state, without a mount.
     pub fn view(&self, state: &State) -> Result<Arc<MergedTree>, ExecuteError> {
-        self.shared.layers.view(&state.layers)
+        self.layers_view(&state.layers)
+    }
+
+    /// The files of a stack of layers, without a mount.
+    pub fn layers_view(&self, layers: &[LayerId]) -> Result<Arc<MergedTree>, ExecuteError> {
+        self.shared.layers.view(layers)
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `exec` | RUN: a sandbox over an overlay mount |
 //! | `file` | COPY, ADD, WORKDIR: files into a layer directory |
+//! | `kept` | what a failed RUN leaves |
 //! | `mounts` | what `RUN --mount` shows a step |
 //! | `layers` | layers as directories, trees and views; unpacking on demand |
 //! | `blobs` | layers as compressed tars, in the background |
@@ -19,6 +20,7 @@ mod cancel;
 mod emulation;
 mod exec;
 mod file;
+mod kept;
 mod layers;
 mod mounts;
 mod network;
@@ -27,9 +29,11 @@ mod remote;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
+use bld_cache::record::Origin;
 use bld_cache::record::Record;
 use bld_cache::record::State;
 use bld_cache::record::StateId;
@@ -39,6 +43,8 @@ use bld_cache::tree::Tree;
 use bld_oci::DiffId;
 use bld_oci::Timestamp;
 use bld_oci::compression::Compression;
+use bld_solver::explain::facts::number;
+use bld_solver::explain::files;
 use bld_solver::graph::Vertex;
 use bld_solver::graph::VertexId;
 use bld_solver::op::CopyFrom;
@@ -81,6 +87,8 @@ use crate::view::merged::MergedTree;
 pub struct WorkerConfig {
     /// Names the build in the log directory.
     pub build_id: String,
+    /// What is built: where the main build context is.
+    pub project: String,
     /// The build contexts by name; the main one is `context`.
     pub contexts: BTreeMap<String, Arc<ContextTree>>,
     /// Who bld is.
@@ -234,17 +242,31 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         Ok(())
     }
 
+    fn origin(&self, id: VertexId, vertex: &Vertex, begun: Instant, made: Origin) -> Origin {
+        Origin {
+            build: self.shared.config.build_id.clone(),
+            step: number(id),
+            project: self.shared.config.project.clone(),
+            stage: vertex.stage.clone(),
+            name: vertex.name.clone(),
+            took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..made
+        }
+    }
+
     /// Turns a finished layer directory into the result of a step. A state that is known already keeps its old layers: early cutoff.
     fn commit(&self, input: &State, active: ActiveLayer, tree: &Tree) -> Result<Record, ExecuteError> {
         let store = &self.shared.store;
         let id = input.id.push(&tree.digest().0);
+        let size = Origin { layer_bytes: tree.size(), layer_entries: tree.len() as u64, ..Origin::default() };
         if let Some(known) = store.records().state(id)? {
-            return Ok(Record::new(State { id, layers: known.layers }, known.created));
+            let origin = Some(Origin { same_result: true, ..size });
+            return Ok(Record { origin, ..Record::new(State { id, layers: known.layers }, known.created) });
         }
         let layer = store.layers().commit(active, tree)?;
         let mut layers = input.layers.clone();
         layers.push(layer);
-        Ok(Record::new(State { id, layers }, (self.shared.now)()))
+        Ok(Record { origin: Some(size), ..Record::new(State { id, layers }, (self.shared.now)()) })
     }
 }
 
@@ -254,6 +276,10 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
 
     fn lookup(&self, key: CacheKey) -> Result<Option<Record>, ExecuteError> {
         Ok(self.shared.store.records().get(key)?)
+    }
+
+    fn knows_operation(&self, operation: CacheKey) -> Result<bool, ExecuteError> {
+        Ok(self.shared.store.records().knows_operation(operation.as_bytes())?)
     }
 
     fn record(&self, keys: &[CacheKey], record: &Record) -> Result<(), ExecuteError> {
@@ -278,7 +304,16 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
             let selection = crate::copy::select(source, &selector)?;
             this.tell_copy(vertex, &selection.notes)?;
             let all_matched = !selection.notes.iter().any(|note| matches!(note, Note::NoMatch { .. }));
-            Ok(Selected { digest: selection.digest(source.view)?, all_matched })
+            let SourceView::Context(_) = &view else {
+                return Ok(Selected { digest: selection.digest(source.view)?, all_matched });
+            };
+            // What is above a step says why the files of an input changed; for a context only a list of them does.
+            let lists = this.shared.store.selections();
+            let (digest, files) = selection.digest_and_files(source.view, |digest| !lists.contains(digest))?;
+            if let Some(files) = files {
+                lists.put(&digest, &files::encode(&files))?;
+            }
+            Ok(Selected { digest, all_matched })
         })
         .await
     }
@@ -289,7 +324,8 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
 
     async fn execute(&self, id: VertexId, vertex: &Vertex, inputs: &[State]) -> Result<Record, ExecuteError> {
         let inputs = inputs.to_vec();
-        let record = match vertex.op.clone() {
+        let begun = Instant::now();
+        let mut record = match vertex.op.clone() {
             Op::Source(Source::Image { layers }) => {
                 self.blocking(move |this, _| {
                     let ids = layers.iter().map(|layer| this.shared.store.layers().adopt_image_layer(layer));
@@ -319,6 +355,10 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
                 Record::new(state, (self.shared.now)())
             }
         };
+        if !matches!(vertex.op, Op::Source(Source::Image { .. })) {
+            let made = record.origin.take().unwrap_or_default();
+            record.origin = Some(self.origin(id, vertex, begun, made));
+        }
         if vertex.exported
             && let (Some(compression), Some(layer)) = (self.shared.config.compression, record.state.layers.last())
         {

@@ -1,9 +1,9 @@
 //! `RUN --mount`: what a step is shown besides its root file system, and what has to be held and thrown away with it.
 //!
 //! ```text
-//! mounts/<hash of the id>/<n>/   copies of a cache mount; 0 is the one steps share, the others are made by sharing=private
+//! mounts/<hash of the id>/<n>/   copies of a cache mount: see `bld_cache::store::CacheMounts`
 //! ```
-//! Claims: `mount-<hash>-<n>`, together for shared, alone for locked and private. They are flocks: who dies lets go.
+//! Their claims are taken together for shared, alone for locked and private. They are flocks: who dies lets go.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
@@ -17,6 +17,8 @@ use bld_cache::record::State;
 use bld_cache::record::StateId;
 use bld_cache::store::ActiveLayer;
 use bld_cache::store::Claim;
+use bld_cache::store::mount_claim;
+use bld_cache::store::mount_hash;
 use bld_oci::ImagePath;
 use bld_oci::Timestamp;
 use bld_solver::graph::VertexId;
@@ -100,7 +102,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
             match mount {
                 ExecMount::Bind(bind) => self.mount_bind(id, bind, inputs, &mut mounted)?,
                 ExecMount::Cache(cache) => {
-                    let source = caches.get(&hash_of(&cache.id)).cloned().ok_or(ExecuteError::Canceled)?;
+                    let source = caches.get(&mount_hash(&cache.id)).cloned().ok_or(ExecuteError::Canceled)?;
                     let subpath = relative(&cache.subpath);
                     mounted.sees_secrets |= !self.shared.config.secrets.is_empty();
                     let source = MountSource::Bind { source, subpath, read_only: cache.read_only };
@@ -257,7 +259,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         let mut wanted: BTreeMap<String, &CacheMount> = BTreeMap::new();
         for mount in &exec.mounts {
             if let ExecMount::Cache(cache) = mount {
-                let entry = wanted.entry(hash_of(&cache.id)).or_insert(cache);
+                let entry = wanted.entry(mount_hash(&cache.id)).or_insert(cache);
                 if entry.sharing == Sharing::Shared {
                     *entry = cache;
                 }
@@ -271,6 +273,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
             if !directory.is_dir() {
                 self.make_cache(id, cache, inputs, &directory)?;
             }
+            self.shared.store.cache_mounts().touch(&hash)?;
             caches.insert(hash, directory);
         }
         Ok(caches)
@@ -286,7 +289,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         let store = &self.shared.store;
         let mut waits = false;
         loop {
-            let name = |number: usize| format!("mount-{hash}-{number}");
+            let name = |number: usize| mount_claim(hash, number);
             match cache.sharing {
                 Sharing::Shared => {
                     if let Some(claim) = store.try_share_name(&name(0))? {
@@ -348,11 +351,6 @@ impl<R: Reporter + 'static> LocalWorker<R> {
             Err(errno) => Err(failed("create", place, errno.into())),
         }
     }
-}
-
-/// An id is anything; a name of a directory is not.
-fn hash_of(id: &str) -> String {
-    blake3::hash(id.as_bytes()).to_hex().to_string()
 }
 
 fn absolute(path: &ImagePath) -> PathBuf {

@@ -9,6 +9,7 @@ mod names;
 mod platform;
 mod stages;
 
+pub use self::names::is_secret;
 use crate::ast::Instruction;
 use crate::ast::Text;
 use crate::instruction::Outcome;

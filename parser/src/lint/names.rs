@@ -47,7 +47,8 @@ pub(super) fn secrets(instruction: &Instruction, sink: &mut Sink) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a variable of this name most likely holds a secret.
+pub fn is_secret(name: &str) -> bool {
     let has = |words: &[&str]| {
         let mut parts = name.trim_matches(['"', '\'']).split('_');
         parts.any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)))

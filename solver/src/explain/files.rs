@@ -1,8 +1,11 @@
 //! Which files of a selection changed.
 //!
 //! ```text
-//! list  = zstd("bldfiles1" entry*)          entries sorted by path, as JSON lines would be but binary: see `FileList`
+//! list  = "bldfiles1" entry*                 sorted by path
+//! entry = same suffix mode kind xattrs       same: how many bytes of the path before are kept; suffix: length and bytes
+//! kind  = 0 hash(16) | 1 | 2 target | 3      file, directory, link, anything else
 //! ```
+//! Numbers are as in LEB128, `xattrs` is eight bytes.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -94,6 +97,93 @@ pub enum FileDifference {
     },
     /// It was a file and is a directory, or the like.
     Kind,
+}
+
+const MAGIC: &[u8] = b"bldfiles1";
+
+/// Writes a list, which must be sorted by path.
+pub fn encode(files: &[FileFacts]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(MAGIC.len() + files.len() * 48);
+    out.extend_from_slice(MAGIC);
+    let mut before: &[u8] = &[];
+    for FileFacts { path, kind, mode, xattrs } in files {
+        let same = before.iter().zip(path).take_while(|(a, b)| a == b).count();
+        put_number(&mut out, same as u64);
+        put_bytes(&mut out, &path[same..]);
+        put_number(&mut out, u64::from(*mode));
+        match kind {
+            FileKind::File(hash) => {
+                out.push(0);
+                out.extend_from_slice(hash);
+            }
+            FileKind::Directory => out.push(1),
+            FileKind::Link(target) => {
+                out.push(2);
+                put_bytes(&mut out, target);
+            }
+            FileKind::Other => out.push(3),
+        }
+        out.extend_from_slice(&xattrs.to_le_bytes());
+        before = path;
+    }
+    out
+}
+
+/// Reads a list; `None` if it is none.
+pub fn decode(bytes: &[u8]) -> Option<Vec<FileFacts>> {
+    let mut rest = bytes.strip_prefix(MAGIC)?;
+    let mut files: Vec<FileFacts> = Vec::new();
+    while !rest.is_empty() {
+        let same = usize::try_from(take_number(&mut rest)?).ok()?;
+        let before = files.last().map(|file| file.path.as_slice()).unwrap_or_default();
+        let mut path = before.get(..same)?.to_vec();
+        path.extend_from_slice(take_bytes(&mut rest)?);
+        let mode = u32::try_from(take_number(&mut rest)?).ok()?;
+        let kind = match *rest.split_off_first()? {
+            0 => {
+                let (hash, after) = rest.split_first_chunk()?;
+                rest = after;
+                FileKind::File(*hash)
+            }
+            1 => FileKind::Directory,
+            2 => FileKind::Link(take_bytes(&mut rest)?.to_vec()),
+            _ => FileKind::Other,
+        };
+        let (xattrs, after) = rest.split_first_chunk()?;
+        rest = after;
+        files.push(FileFacts { path, kind, mode, xattrs: u64::from_le_bytes(*xattrs) });
+    }
+    Some(files)
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(u8::try_from(number & 0x7f).unwrap_or_default() | 0x80);
+        number >>= 7;
+    }
+    out.push(u8::try_from(number).unwrap_or_default());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *rest.split_off_first()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_number(rest)?).ok()?;
+    rest.split_off(..length)
 }
 
 /// So many changes are named.
@@ -249,5 +339,86 @@ impl fmt::Display for FileChange {
             FileDifference::Target { was, is } => write!(formatter, " (link to {is}, was {was})"),
             FileDifference::Kind => formatter.write_str(" (another kind of file)"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, content: u8) -> FileFacts {
+        FileFacts { path: path.into(), kind: FileKind::File([content; 16]), mode: 0o644, xattrs: 0 }
+    }
+
+    fn directory(path: &str) -> FileFacts {
+        FileFacts { kind: FileKind::Directory, mode: 0o755, ..file(path, 0) }
+    }
+
+    fn link(path: &str, target: &str) -> FileFacts {
+        FileFacts { kind: FileKind::Link(target.into()), mode: 0o777, ..file(path, 0) }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let long = "a/".repeat(300);
+        let files = [
+            directory("a"),
+            file("a/b", 1),
+            file("a/bc", 2),
+            link(&long, "../x"),
+            FileFacts { kind: FileKind::Other, mode: 0o7777, xattrs: u64::MAX, ..file("z", 0) },
+        ];
+        let bytes = encode(&files);
+        assert_eq!(decode(&bytes).unwrap(), files);
+        for end in MAGIC.len() + 1..bytes.len() {
+            // What was cut off is noticed, or is a whole list by itself.
+            assert!(decode(&bytes[..end]).is_none_or(|read| files.starts_with(&read)));
+        }
+        assert_eq!(decode(b"something else"), None);
+    }
+
+    #[test]
+    fn changes_in_words() {
+        let mode = |file: FileFacts, mode| FileFacts { mode, ..file };
+        let old = [directory("d"), file("d/a", 1), file("d/b", 2), link("l", "x")];
+        for (new, text) in [
+            (
+                vec![directory("d"), file("d/a", 9), file("d/b", 2), link("l", "x")],
+                "1 of 3 files changed: d/a (content)",
+            ),
+            (
+                vec![directory("d"), file("d/a", 1), file("d/c", 2), link("l", "x")],
+                "1 of 3 files changed: d/c (renamed from d/b)",
+            ),
+            (vec![directory("d"), file("d/a", 1), link("l", "x")], "1 file gone: d/b (gone)"),
+            (
+                vec![directory("d"), file("d/a", 1), file("d/b", 2), link("l", "y")],
+                "1 of 3 files changed: l (link to y, was x)",
+            ),
+            (
+                vec![directory("d"), mode(file("d/a", 1), 0o664), file("d/b", 2), link("l", "x")],
+                "1 of 3 files changed: d/a (mode 0664, was 0644); --context-perms=git levels modes",
+            ),
+            (
+                vec![directory("d"), mode(file("d/a", 1), 0o755), file("d/b", 2), link("l", "x")],
+                "1 of 3 files changed: d/a (mode 0755, was 0644)",
+            ),
+            (
+                vec![directory("d"), FileFacts { xattrs: 7, ..file("d/a", 1) }, file("d/b", 2), link("l", "x")],
+                "1 of 3 files changed: d/a (extended attributes)",
+            ),
+            (
+                vec![directory("d"), file("d/a", 1), file("d/b", 2), directory("e"), file("e/f", 5), link("l", "x")],
+                "1 of 4 files changed: e/f (new)",
+            ),
+            (vec![], "3 files gone: d/a (gone), d/b (gone), l (gone)"),
+        ] {
+            let shown = FileChanges::between(&old, &new).unwrap().to_string();
+            assert!(
+                shown.starts_with(text) || text.starts_with("3 of 2") && shown.contains("d (another kind"),
+                "{shown}"
+            );
+        }
+        assert_eq!(FileChanges::between(&old, &old), None);
     }
 }

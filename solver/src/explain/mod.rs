@@ -1,8 +1,316 @@
 //! Why a step was not found in the cache: a comparison with what earlier builds knew of it.
+//!
+//! ```text
+//! for each earlier build of the project, newest first:
+//!     the step that this one was (`align`); one that did not finish there is looked for further back
+//! what differs in the step itself and is not what differs further up      -> that
+//! else what it is made of: another image, another file on the network     -> that
+//! else a step above it that was not found                                  -> that step, and nothing more
+//! else nothing differs: its result was removed
+//! ```
 
+pub mod advice;
+mod align;
 mod cause;
+mod compare;
+pub mod facts;
 pub mod files;
 
-pub use cause::Cause;
-pub use cause::Change;
-pub use cause::VariableSource;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bld_parser::ignorefile::Patterns;
+
+pub use self::cause::Cause;
+pub use self::cause::Change;
+pub use self::cause::VariableSource;
+use self::compare::Difference;
+use self::facts::BuildFacts;
+use self::facts::IgnoreFile;
+use self::facts::StepFacts;
+use self::facts::Taken;
+use self::files::FileChanges;
+use self::files::FileDifference;
+use self::files::FileFacts;
+
+/// What is remembered of earlier builds.
+pub trait Archive {
+    /// The facts of the build that was so many builds of the project ago: 0 is the last one. `None` ends the search.
+    fn earlier(&self, position: usize) -> Option<Arc<BuildFacts>>;
+
+    /// The files that a digest stands for.
+    fn files(&self, digest: &str) -> Option<Vec<FileFacts>>;
+
+    /// Why the result of a definition key went.
+    fn tombstone(&self, definition: &str) -> Option<Tombstone>;
+}
+
+/// When and why a result went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// In seconds since 1970.
+    pub seconds: i64,
+    /// `2 d ago`.
+    pub ago: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Explains the misses of one build.
+#[derive(Debug)]
+pub struct Explainer<A> {
+    facts: Arc<BuildFacts>,
+    archive: A,
+    /// Stages and platforms of an earlier build: for each of our vertices, which vertex it was.
+    alignments: RefCell<HashMap<usize, Arc<HashMap<u32, u32>>>>,
+    /// What changed in a vertex or in one above it that was not found.
+    subjects: RefCell<HashMap<u32, Subjects>>,
+    /// Vertices that may not be taken from the cache.
+    forced: HashSet<u32>,
+    names: HashMap<u32, String>,
+}
+
+/// What differences are about. Most steps have the ones of the step above them, and share them.
+type Subjects = Arc<BTreeSet<String>>;
+
+/// What a step was.
+struct Earlier {
+    facts: Arc<BuildFacts>,
+    vertex: u32,
+}
+
+impl Earlier {
+    fn step(&self) -> Option<&StepFacts> {
+        self.facts.step(self.vertex)
+    }
+}
+
+impl<A: Archive> Explainer<A> {
+    /// Compares `facts` with what `archive` has. `forced` are the vertices that may not be taken from the cache, `names` how all are shown.
+    pub fn new(facts: Arc<BuildFacts>, archive: A, forced: HashSet<u32>, names: HashMap<u32, String>) -> Explainer<A> {
+        Explainer { facts, archive, alignments: RefCell::default(), subjects: RefCell::default(), forced, names }
+    }
+
+    /// Why a vertex was not found. `missed` says which of those above it were not.
+    pub fn explain(&self, vertex: u32, missed: &dyn Fn(u32) -> bool) -> Cause {
+        if self.forced.contains(&vertex) {
+            return Cause::NoCache;
+        }
+        let Some(is) = self.facts.step(vertex) else { return Cause::FirstBuild };
+        let earlier = match self.earlier(is) {
+            Ok(earlier) => earlier,
+            // What is above it and new says more than that it is new too.
+            Err(cause) => {
+                return self.missed_parent(is, missed).filter(|_| cause == Cause::FirstBuild).unwrap_or(cause);
+            }
+        };
+        let Some(was) = earlier.step() else { return Cause::NewStep };
+        let above = self.subjects_above(is, missed);
+        let own = compare::differences(was, is).into_iter().find(|found| !above.contains(&found.subject));
+        if let Some(Difference { cause, .. }) = own {
+            return cause;
+        }
+        if let Some(pair) = compare::retaken(was, is) {
+            return self.files(pair.was, pair.is, &earlier.facts);
+        }
+        self.source(was, is, &earlier)
+            .or_else(|| self.missed_parent(is, missed))
+            .or_else(|| self.moved_parent(was, is, &earlier))
+            .or_else(|| {
+                let tombstone = self.archive.tombstone(&is.definition)?;
+                Some(Cause::Evicted { seconds: tombstone.seconds, ago: tombstone.ago, reason: tombstone.reason })
+            })
+            .unwrap_or(Cause::Gone)
+    }
+
+    /// The definition key of what a vertex was when it last ended well.
+    pub fn earlier_key(&self, vertex: u32) -> Option<String> {
+        let earlier = self.earlier(self.facts.step(vertex)?).ok()?;
+        Some(earlier.step()?.definition.clone())
+    }
+
+    /// The newest earlier build in which the step ended well.
+    fn earlier(&self, is: &StepFacts) -> Result<Earlier, Cause> {
+        let mut cause = Cause::FirstBuild;
+        let mut position = 0;
+        while let Some(facts) = self.archive.earlier(position) {
+            let known = self.alignment(position, &facts).get(&is.vertex).copied();
+            match known.and_then(|vertex| facts.step(vertex)) {
+                Some(step) if step.finished => {
+                    let vertex = step.vertex;
+                    return Ok(Earlier { facts, vertex });
+                }
+                Some(_) => cause = Cause::NeverFinished,
+                None if cause == Cause::FirstBuild && facts.steps.iter().any(|step| step.stage == is.stage) => {
+                    cause = Cause::NewStep;
+                }
+                None => {}
+            }
+            position += 1;
+        }
+        Err(cause)
+    }
+
+    fn alignment(&self, position: usize, facts: &BuildFacts) -> Arc<HashMap<u32, u32>> {
+        if let Some(known) = self.alignments.borrow().get(&position) {
+            return Arc::clone(known);
+        }
+        let mut pairs = HashMap::new();
+        let groups: BTreeSet<(&str, &str)> =
+            self.facts.steps.iter().map(|step| (step.stage.as_str(), step.platform.as_str())).collect();
+        for (stage, platform) in groups {
+            let of = |facts: &'_ BuildFacts, platform: Option<&str>| -> Vec<usize> {
+                let fits =
+                    |step: &StepFacts| step.stage == stage && platform.is_none_or(|platform| step.platform == platform);
+                facts.steps.iter().enumerate().filter(|(_, step)| fits(step)).map(|(at, _)| at).collect()
+            };
+            let new = of(&self.facts, Some(platform));
+            let same = of(facts, Some(platform));
+            // Built for another platform only: that is what there is to compare with.
+            let old = if same.is_empty() { of(facts, None) } else { same };
+            let text = |facts: &'_ BuildFacts, all: &[usize]| -> Vec<String> {
+                all.iter().map(|at| facts.steps[*at].instruction.clone()).collect()
+            };
+            let (old_text, new_text) = (text(facts, &old), text(&self.facts, &new));
+            let old_text: Vec<&str> = old_text.iter().map(String::as_str).collect();
+            let new_text: Vec<&str> = new_text.iter().map(String::as_str).collect();
+            for (at, found) in align::align(&old_text, &new_text).into_iter().enumerate() {
+                if let Some(found) = found {
+                    pairs.insert(self.facts.steps[new[at]].vertex, facts.steps[old[found]].vertex);
+                }
+            }
+        }
+        let pairs = Arc::new(pairs);
+        self.alignments.borrow_mut().insert(position, Arc::clone(&pairs));
+        pairs
+    }
+
+    /// What changed further up, in steps that were not found. Those were asked about before, so this goes no deeper than one step.
+    fn subjects_above(&self, step: &StepFacts, missed: &dyn Fn(u32) -> bool) -> Subjects {
+        let mut sets: Vec<Subjects> = Vec::new();
+        for vertex in step.inputs.iter().filter(|input| missed(**input)) {
+            let subjects = self.subjects(*vertex, missed);
+            if !subjects.is_empty() && !sets.iter().any(|known| Arc::ptr_eq(known, &subjects)) {
+                sets.push(subjects);
+            }
+        }
+        match sets.as_slice() {
+            [] => Subjects::default(),
+            [only] => Arc::clone(only),
+            several => Arc::new(several.iter().flat_map(|set| set.iter().cloned()).collect()),
+        }
+    }
+
+    fn subjects(&self, vertex: u32, missed: &dyn Fn(u32) -> bool) -> Subjects {
+        if let Some(known) = self.subjects.borrow().get(&vertex) {
+            return Arc::clone(known);
+        }
+        let Some(step) = self.facts.step(vertex) else { return Subjects::default() };
+        let mut subjects = self.subjects_above(step, missed);
+        if let Ok(earlier) = self.earlier(step)
+            && let Some(was) = earlier.step()
+        {
+            let own = compare::differences(was, step).into_iter().map(|found| found.subject);
+            let fresh: Vec<String> = own.filter(|subject| !subjects.contains(subject)).collect();
+            if !fresh.is_empty() {
+                Arc::make_mut(&mut subjects).extend(fresh);
+            }
+        }
+        self.subjects.borrow_mut().insert(vertex, Arc::clone(&subjects));
+        subjects
+    }
+
+    /// The first input that was not found, and is a step.
+    fn missed_parent(&self, step: &StepFacts, missed: &dyn Fn(u32) -> bool) -> Option<Cause> {
+        let mut open = step.inputs.clone();
+        while !open.is_empty() {
+            let vertex = open.remove(0);
+            let Some(above) = self.facts.step(vertex) else { continue };
+            // Nobody sees a merge: what is merged is what people see.
+            if above.is_hidden() {
+                open.splice(0..0, above.inputs.iter().rev().copied());
+                continue;
+            }
+            if missed(vertex) && above.image.is_none() {
+                return Some(self.parent(vertex));
+            }
+        }
+        None
+    }
+
+    /// An input that was found is not the one that the step was made on before.
+    fn moved_parent(&self, was: &StepFacts, is: &StepFacts, earlier: &Earlier) -> Option<Cause> {
+        let pairs = was.inputs.iter().zip(&is.inputs);
+        let mut moved = pairs.filter(|(was, is)| {
+            let definition = |facts: &BuildFacts, vertex: u32| facts.step(vertex).map(|step| step.definition.clone());
+            definition(&earlier.facts, **was) != definition(&self.facts, **is)
+        });
+        moved.next().map(|(_, is)| self.parent(*is))
+    }
+
+    fn parent(&self, vertex: u32) -> Cause {
+        Cause::Parent { vertex, name: self.names.get(&vertex).cloned().unwrap_or_default() }
+    }
+
+    /// A source that the step begins with, or takes from, is another.
+    fn source(&self, was: &StepFacts, is: &StepFacts, earlier: &Earlier) -> Option<Cause> {
+        for (was, is) in was.inputs.iter().zip(&is.inputs) {
+            let (Some(was), Some(is)) = (earlier.facts.step(*was), self.facts.step(*is)) else { continue };
+            if was.definition == is.definition {
+                continue;
+            }
+            if is.is_hidden()
+                && was.is_hidden()
+                && let Some(cause) = self.source(was, is, earlier)
+            {
+                return Some(cause);
+            }
+            if let (Some((_, old)), Some((url, new))) = (&was.remote, &is.remote)
+                && old != new
+            {
+                return Some(Cause::Remote { url: url.clone() });
+            }
+            let Some(image) = &is.image else { continue };
+            let (before, now) = match &was.image {
+                Some(before) if before.name == image.name => (before.digest.clone(), image.digest.clone()),
+                Some(before) => (Some(before.name.clone()), Some(image.name.clone())),
+                None => (Some(was.instruction.clone()), Some(image.name.clone())),
+            };
+            let shown = |text: Option<String>| text.unwrap_or_default();
+            return Some(Cause::Base { image: image.name.clone(), was: shown(before), is: shown(now) });
+        }
+        None
+    }
+
+    fn files(&self, was: &Taken, is: &Taken, earlier: &BuildFacts) -> Cause {
+        let lists = self.archive.files(&was.digest).zip(self.archive.files(&is.digest));
+        let changes = lists.and_then(|(old, new)| FileChanges::between(&old, &new));
+        let Some(mut changes) = changes else { return Cause::Content { taken: is.shown.clone() } };
+        let before = earlier.ignore_files.get(&was.context);
+        let now = self.facts.ignore_files.get(&is.context);
+        changes.ignore_file = by_ignore_file(&changes, before, now);
+        Cause::Files { taken: is.shown.clone(), changes }
+    }
+}
+
+/// The ignore file whose change brought or took all the files.
+fn by_ignore_file(changes: &FileChanges, was: Option<&IgnoreFile>, is: Option<&IgnoreFile>) -> Option<String> {
+    if was.map(|file| &file.patterns) == is.map(|file| &file.patterns) {
+        return None;
+    }
+    let patterns = |file: Option<&IgnoreFile>| {
+        let list = file.map(|file| file.patterns.as_slice()).unwrap_or_default();
+        Patterns::from_list(list.iter().map(String::as_str)).ok()
+    };
+    let (before, now) = (patterns(was)?, patterns(is)?);
+    let hides = |patterns: &Patterns, path: &str| patterns.matches(path.as_bytes()).is_excluded();
+    let explained = changes.first.iter().all(|change| match change.how {
+        FileDifference::Added => hides(&before, &change.path) && !hides(&now, &change.path),
+        FileDifference::Removed => hides(&now, &change.path) && !hides(&before, &change.path),
+        _ => false,
+    });
+    explained.then(|| is.or(was).map(|file| file.name.clone())).flatten()
+}

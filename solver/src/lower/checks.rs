@@ -12,7 +12,6 @@ use bld_parser::ast::Stage;
 use bld_parser::ast::Word;
 use bld_parser::ignorefile::Patterns;
 use bld_parser::source::Span;
-use bld_parser::suggest::did_you_mean;
 
 use super::LowerRequest;
 use super::globals::Globals;
@@ -176,10 +175,8 @@ pub(super) fn config_size(target: &StageState, report: &mut Report) {
 /// Build arguments nobody asked for.
 pub(super) fn unused_arguments(globals: &Globals, report: &mut Report) {
     for name in globals.unused() {
-        let hint = did_you_mean(
-            &name,
-            globals.declared_names().filter(|known| globals.get(known).is_none() || !is_platform(known)),
-        );
+        let is_meant = |known: &&str| globals.get(known).is_none() || !is_platform(known);
+        let hint = report.did_you_mean(&name, || globals.declared_names().filter(is_meant).collect());
         let hint = hint.unwrap_or_else(|| format!("declare it where it is used: `ARG {name}`"));
         let message = format!("no ARG declares the build argument `{name}`");
         report.warning("UnusedBuildArg", Span::new(0, 0), message, Some(hint));

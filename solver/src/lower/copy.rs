@@ -380,7 +380,7 @@ pub(super) fn expect_checksum(remote: &mut Remote, text: &str) -> Result<(), Str
 }
 
 fn fetching(op: Op, name: String, span: Span) -> Vertex {
-    Vertex { op, name, span: Some(span), stage: String::new(), no_cache: false, exported: false }
+    Vertex { span: Some(span), ..Vertex::new(op, name) }
 }
 
 /// The pattern that matches a name and nothing else. A name without wildcards is none and is taken as it stands.

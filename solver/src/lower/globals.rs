@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bld_oci::platform::Platform;
 use bld_parser::ast::Dockerfile;
 use bld_parser::source::Span;
-use bld_parser::suggest::did_you_mean;
 
 use super::LowerRequest;
 use super::epoch::NamedTime;
@@ -180,10 +179,8 @@ impl Variables for Globals {
     }
 
     fn hint(&self, name: &str) -> Option<String> {
-        if self.declared.contains(name) && !self.names.contains(name) {
-            return Some(format!("FROM sees no ARG that stands behind a FROM: move `ARG {name}` before the first one"));
-        }
-        did_you_mean(name, self.names())
+        let is_behind = self.declared.contains(name) && !self.names.contains(name);
+        is_behind.then(|| format!("FROM sees no ARG that stands behind a FROM: move `ARG {name}` before the first one"))
     }
 
     fn declaration(&self, name: &str) -> String {

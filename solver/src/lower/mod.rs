@@ -21,6 +21,7 @@ mod history;
 mod mounts;
 mod ordered;
 mod outline;
+mod renewed;
 mod report;
 mod run;
 mod scope;
@@ -83,6 +84,8 @@ pub struct LowerRequest {
     pub no_cache: bool,
     /// Look nothing up in these stages, by name or number.
     pub no_cache_filter: Vec<String>,
+    /// Look nothing up in these stages and for these steps: `STAGE`, `STAGE:STEP`.
+    pub no_cache_steps: Vec<String>,
     /// Network of a RUN that does not say.
     pub network: NetworkMode,
     /// Whether `RUN --network=host` is allowed.
@@ -338,8 +341,13 @@ fn all_errors<E: Error + 'static>(report: Report, unresolved: Vec<LowerError<E>>
         let LowerError::Source { span, hint, .. } = error else { continue };
         // A name that lacks a part most likely lacks the value of a variable: that says more than the name does.
         let inside = |found: &&Diagnostic| span.start <= found.span.start && found.span.end <= span.end;
-        let mut causes =
-            findings.iter().filter(|found| matches!(found.code, "UndefinedArgInFrom" | "InvalidDefaultArgInFrom"));
+        let first = findings.partition_point(|found| found.span.start < span.start);
+        let behind = findings.partition_point(|found| found.span.start <= span.start.max(span.end));
+        let mut causes = findings
+            .get(first..behind)
+            .unwrap_or_default()
+            .iter()
+            .filter(|found| matches!(found.code, "UndefinedArgInFrom" | "InvalidDefaultArgInFrom"));
         if let Some(Diagnostic { message, hint: Some(remedy), .. }) = causes.rfind(inside) {
             *hint = Some(format!("{message}: {remedy}"));
         }

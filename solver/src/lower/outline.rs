@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use bld_parser::ast::ArgDeclaration;
 use bld_parser::ast::Dockerfile;
@@ -126,6 +127,7 @@ fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
             arguments.push(argument);
         }
     };
+    let globals = globals(lowering.dockerfile);
     let needed = lowering.stages.needed();
     let others = needed.iter().copied().filter(|index| *index != target);
     for index in std::iter::once(target).chain(others) {
@@ -135,7 +137,7 @@ fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
             let Instruction::Arg(arg) = &located.instruction else { continue };
             for declaration in &arg.declarations {
                 let name = &declaration.name.value;
-                let global = global(lowering.dockerfile, name);
+                let global = globals.get(name.as_str()).copied();
                 let inherits = declaration.default.is_none();
                 if inherits && global.is_none() && lowering.globals.is_predefined(name) {
                     continue;
@@ -152,8 +154,8 @@ fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
             }
         }
     }
-    for name in used_by_from(lowering, &needed) {
-        let Some(declaration) = global(lowering.dockerfile, &name) else { continue };
+    for name in used_by_from(lowering, &needed, &globals) {
+        let Some(declaration) = globals.get(name.as_str()) else { continue };
         add(OutlineArgument {
             value: lowering.globals.get(&name).map(str::to_owned),
             name,
@@ -165,17 +167,24 @@ fn arguments(lowering: &Lowering<'_>, target: usize) -> Vec<OutlineArgument> {
     arguments
 }
 
-/// The last declaration before the first FROM: it is the one in force.
-fn global<'a>(dockerfile: &'a Dockerfile, name: &str) -> Option<&'a ArgDeclaration> {
+/// The declarations before the first FROM by name: the last one of each, which is the one in force.
+fn globals(dockerfile: &Dockerfile) -> HashMap<&str, &ArgDeclaration> {
     let declarations = dockerfile.global_args.iter().flat_map(|arg| &arg.declarations);
-    declarations.rev().find(|declaration| declaration.name.value == name)
+    declarations.map(|declaration| (declaration.name.value.as_str(), declaration)).collect()
 }
 
 /// Names that FROM lines use, and the defaults of those in turn.
-fn used_by_from(lowering: &Lowering<'_>, needed: &[usize]) -> BTreeSet<String> {
+fn used_by_from(
+    lowering: &Lowering<'_>,
+    needed: &[usize],
+    globals: &HashMap<&str, &ArgDeclaration>,
+) -> BTreeSet<String> {
     let used = RefCell::new(BTreeSet::new());
+    let unread = RefCell::new(Vec::new());
     let lookup = |name: &str| {
-        used.borrow_mut().insert(name.to_owned());
+        if used.borrow_mut().insert(name.to_owned()) {
+            unread.borrow_mut().push(name.to_owned());
+        }
         lowering.globals.get(name).map(str::to_owned)
     };
     let escape = lowering.dockerfile.directives.escape;
@@ -185,11 +194,9 @@ fn used_by_from(lowering: &Lowering<'_>, needed: &[usize]) -> BTreeSet<String> {
         read(&stage.from.base.raw);
         stage.from.platform.iter().for_each(|platform| read(&platform.raw));
     }
-    let mut known = 0;
-    while known < used.borrow().len() {
-        let names: Vec<String> = used.borrow().iter().cloned().collect();
-        known = names.len();
-        for default in names.iter().filter_map(|name| global(lowering.dockerfile, name)?.default.as_ref()) {
+    loop {
+        let Some(name) = unread.borrow_mut().pop() else { break };
+        if let Some(default) = globals.get(name.as_str()).and_then(|declaration| declaration.default.as_ref()) {
             read(&default.raw);
         }
     }

@@ -1,14 +1,23 @@
 //! Findings of the lowering, gathered until it is over.
 
+use std::collections::HashSet;
+
 use bld_parser::diagnostic::Diagnostic;
 use bld_parser::diagnostic::Severity;
 use bld_parser::source::Span;
+use bld_parser::suggest::did_you_mean;
+
+/// How many names all slips of a Dockerfile together are compared with. Each of a hundred thousand unknown names may have a
+/// hundred thousand known ones to be compared with; who has that many of them is no longer helped by hints.
+const MAX_COMPARISONS: usize = 1 << 20;
 
 /// Gathers findings. While a trigger is lowered its text has no place in this Dockerfile: findings point at what fired it.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     diagnostics: Vec<Diagnostic>,
     trigger: Option<(Span, String)>,
+    /// Names that were compared so far.
+    comparisons: usize,
 }
 
 impl Report {
@@ -18,6 +27,16 @@ impl Report {
 
     pub(super) fn warning(&mut self, code: &'static str, span: Span, message: String, hint: Option<String>) {
         self.push(Severity::Warning, code, span, message, hint);
+    }
+
+    /// A hint that names the nearest candidate, if one is near enough and there were not too many to compare already.
+    pub(super) fn did_you_mean<'a>(&mut self, name: &str, candidates: impl FnOnce() -> Vec<&'a str>) -> Option<String> {
+        if self.comparisons >= MAX_COMPARISONS {
+            return None;
+        }
+        let candidates = candidates();
+        self.comparisons += candidates.len();
+        did_you_mean(name, candidates)
     }
 
     /// What is found from now on is of a trigger with this text, fired at `span`.
@@ -35,15 +54,16 @@ impl Report {
 
     /// Findings in the order of the text, each once.
     pub(super) fn into_sorted(self) -> Vec<Diagnostic> {
-        let mut sorted: Vec<Diagnostic> = Vec::with_capacity(self.diagnostics.len());
         let mut found = self.diagnostics;
         found.sort_by_key(|diagnostic| diagnostic.span);
-        for diagnostic in found {
-            if sorted.iter().rev().take_while(|known| known.span == diagnostic.span).all(|known| *known != diagnostic) {
-                sorted.push(diagnostic);
-            }
-        }
-        sorted
+        // Everything found in one trigger has one place.
+        let mut seen = HashSet::new();
+        found.retain(|diagnostic| {
+            let Diagnostic { severity, code, message, span, hint } = diagnostic;
+            let is_warning = *severity == Severity::Warning;
+            seen.insert((is_warning, *code, message.clone(), *span, hint.clone()))
+        });
+        found
     }
 
     fn push(&mut self, severity: Severity, code: &'static str, span: Span, message: String, hint: Option<String>) {

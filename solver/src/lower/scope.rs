@@ -1,12 +1,16 @@
 //! The variables in force at a place of a stage: ENV, ARG, and what cannot be known because of a mistake.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use bld_parser::suggest::did_you_mean;
+use bld_parser::expand::expand;
 
 use super::ordered::Ordered;
 use super::words::Variables;
+use crate::explain::VariableSource;
+use crate::graph::Variable;
 
 /// Variables in force in a stage.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +24,7 @@ pub(super) struct Scope {
     /// Not even what is set here is sure, because an instruction was left out.
     values_unknown: bool,
     /// What a RUN of this stage exported, which ends with it: names and values as written.
-    exported: Vec<(String, String)>,
+    exported: HashMap<String, String>,
     /// WORKDIR was met in this stage or one it starts from.
     pub(super) workdir_set: bool,
     /// ARG, in order of declaration.
@@ -45,10 +49,8 @@ impl Variables for Scope {
         if self.globals.contains(name) {
             return Some(format!("it is declared before the first FROM: write `ARG {name}` in this stage to use it"));
         }
-        if let Some((_, value)) = self.exported.iter().find(|(exported, _)| exported == name) {
-            return Some(format!("an `export` in RUN lasts until that step ends: write `ENV {name}={value}` before"));
-        }
-        did_you_mean(name, self.names())
+        let value = self.exported.get(name)?;
+        Some(format!("an `export` in RUN lasts until that step ends: write `ENV {name}={value}` before"))
     }
 
     fn is_known(&self, raw: &str, undefined: bool) -> bool {
@@ -85,7 +87,7 @@ impl Scope {
             let Some(text) = part.trim().strip_prefix("export ") else { continue };
             let Some((name, value)) = text.trim().split_once('=') else { continue };
             if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                self.exported.push((name.to_owned(), value.trim().to_owned()));
+                self.exported.entry(name.to_owned()).or_insert_with(|| value.trim().to_owned());
             }
         }
     }
@@ -110,6 +112,39 @@ impl Scope {
     pub(super) fn seen_args(&self) -> Vec<(String, String)> {
         let value = |name: &str| self.get(name).unwrap_or_default().to_owned();
         self.args.iter().map(|(name, _)| (name.clone(), value(name))).collect()
+    }
+
+    /// The arguments that a RUN has in its environment.
+    pub(super) fn run_args(&self) -> Vec<Variable> {
+        let args = self.args.iter().filter(|(name, value)| value.is_some() && !self.is_env(name));
+        args.map(|(name, _)| self.variable(name)).collect()
+    }
+
+    /// The variables that a text names, each once.
+    pub(super) fn named(&self, text: &str, escape: char) -> Vec<Variable> {
+        if !text.contains('$') {
+            return Vec::new();
+        }
+        let names = RefCell::new(BTreeSet::new());
+        let lookup = |name: &str| {
+            let value = self.get(name).map(str::to_owned);
+            if value.is_some() {
+                names.borrow_mut().insert(name.to_owned());
+            }
+            value
+        };
+        // What is wrong with it is reported elsewhere.
+        drop(expand(text, escape, &lookup));
+        names.into_inner().iter().map(|name| self.variable(name)).collect()
+    }
+
+    fn variable(&self, name: &str) -> Variable {
+        let source = if self.is_env(name) { VariableSource::Env } else { VariableSource::Arg };
+        Variable { source, name: name.to_owned(), value: self.get(name).unwrap_or_default().to_owned() }
+    }
+
+    fn is_env(&self, name: &str) -> bool {
+        self.env.contains(name) && !self.hidden.contains(name)
     }
 
     /// The environment of a RUN: ENV, then arguments with a value that have no ENV of their name.

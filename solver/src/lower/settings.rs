@@ -1,5 +1,7 @@
 //! Instructions that change the configuration; WORKDIR also makes its directory.
 
+use std::collections::HashSet;
+
 use bld_oci::image::HealthcheckConfig;
 use bld_parser::ast::ArgInstruction;
 use bld_parser::ast::CommandLine;
@@ -213,7 +215,7 @@ impl Lowering<'_> {
 /// Variables in force, for the values of one ENV or LABEL that sets these names.
 struct Siblings<'a> {
     scope: &'a Scope,
-    names: Vec<&'a str>,
+    names: HashSet<&'a str>,
 }
 
 impl Variables for Siblings<'_> {
@@ -230,7 +232,7 @@ impl Variables for Siblings<'_> {
     }
 
     fn hint(&self, name: &str) -> Option<String> {
-        if self.names.contains(&name) {
+        if self.names.contains(name) {
             return Some(format!("what an instruction sets counts from the next one on: set `{name}` in one before"));
         }
         self.scope.hint(name)

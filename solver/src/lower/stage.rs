@@ -26,6 +26,7 @@ use super::stages::Reference;
 use super::stages::Stages;
 use super::words;
 use crate::graph::Graph;
+use crate::graph::ImageName;
 use crate::graph::Vertex;
 use crate::graph::VertexId;
 use crate::op::Op;
@@ -87,6 +88,8 @@ pub(super) struct StageState {
     pub(super) escape: char,
     label: String,
     no_cache: bool,
+    /// Steps that are not taken from the cache.
+    renewed: Vec<u32>,
     numbering: Numbering,
 }
 
@@ -118,13 +121,32 @@ impl StageState {
 
     /// A vertex of this stage with the next number.
     pub(super) fn describe(&mut self, op: Op, text: &str, span: Span) -> Vertex {
-        let no_cache = self.no_cache && !matches!(op, Op::Source(_));
         let name = self.numbering.next(text);
-        Vertex { op, name, span: Some(span), stage: self.label.clone(), no_cache, exported: false }
+        let is_renewed = self.numbering.step().is_some_and(|step| self.renewed.contains(&step));
+        let no_cache = (self.no_cache || is_renewed) && !matches!(op, Op::Source(_));
+        let variables = match &op {
+            // It sees them all, whether it names them or not.
+            Op::Exec(_) => self.scope.run_args(),
+            _ => self.scope.named(text, self.escape),
+        };
+        let step = self.numbering.step();
+        let stage = self.label.clone();
+        let platform = self.platform.to_string();
+        Vertex { span: Some(span), stage, step, platform, no_cache, variables, ..Vertex::new(op, name) }
     }
 }
 
+/// What messages call an image.
+fn image_name(image: &ResolvedImage) -> ImageName {
+    ImageName { name: image.name.clone(), digest: image.digest.map(|digest| digest.to_string()) }
+}
+
 impl Numbering {
+    /// The number of the last text; `None` if they are not counted.
+    fn step(&self) -> Option<u32> {
+        u32::try_from(self.last).ok().filter(|last| *last > 0)
+    }
+
     fn next(&mut self, text: &str) -> String {
         if self.total == 0 {
             return text.to_owned();
@@ -247,31 +269,17 @@ impl<'a> Lowering<'a> {
         if let Some(vertex) = self.scratch {
             return vertex;
         }
-        let vertex = self.graph.add(
-            Vertex {
-                op: Op::Source(Source::Image { layers: Vec::new() }),
-                name: "FROM scratch".to_owned(),
-                span: None,
-                stage: String::new(),
-                no_cache: false,
-                exported: false,
-            },
-            [],
-        );
+        let op = Op::Source(Source::Image { layers: Vec::new() });
+        let vertex = self.graph.add(Vertex::new(op, "FROM scratch".to_owned()), []);
         self.scratch = Some(vertex);
         vertex
     }
 
     /// The layers of an image that is only copied from.
     pub(super) fn image(&mut self, id: usize, image: &ResolvedImage, span: Span) -> VertexId {
-        let vertex = Vertex {
-            op: Op::Source(Source::Image { layers: image.layers.clone() }),
-            name: format!("FROM {}", image.name),
-            span: Some(span),
-            stage: String::new(),
-            no_cache: false,
-            exported: false,
-        };
+        let op = Op::Source(Source::Image { layers: image.layers.clone() });
+        let known = Some(image_name(image));
+        let vertex = Vertex { span: Some(span), image: known, ..Vertex::new(op, format!("FROM {}", image.name)) };
         self.external_vertex(id, vertex)
     }
 }

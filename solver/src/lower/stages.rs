@@ -23,6 +23,8 @@ use super::LowerError;
 use super::LowerRequest;
 use super::checks;
 use super::globals::Globals;
+use super::renewed::Renewed;
+use super::renewed::is_stage;
 use super::report::Report;
 use super::words;
 use crate::worker::Resolved;
@@ -83,6 +85,8 @@ pub(super) struct Stages<'a> {
     target: usize,
     needed: BTreeMap<usize, Needed>,
     externals: Vec<External>,
+    /// Their positions.
+    places: HashMap<(String, Platform), usize>,
     named_contexts: BTreeSet<String>,
     platform: Platform,
 }
@@ -118,10 +122,11 @@ pub(super) async fn find<'a, S: SourceResolver>(
         target: 0,
         needed: BTreeMap::new(),
         externals: Vec::new(),
+        places: HashMap::new(),
         named_contexts: BTreeSet::new(),
         platform: request.platform.clone(),
     };
-    stages.check_filter(&request.no_cache_filter, report);
+    stages.check_filter(&request.no_cache_filter, &request.no_cache_steps, report);
     stages.target = stages.find_target(request.target.as_deref(), report)?;
     let is_named = |name: &str| !is_reserved(name) && resolver.is_named_context(name);
     let mut waiting = vec![stages.target];
@@ -136,7 +141,7 @@ pub(super) async fn find<'a, S: SourceResolver>(
                 stages.needed.insert(index, needed);
             }
         }
-        let fresh = stages.resolve(resolver, unresolved).await;
+        let fresh = stages.resolve(resolver, report, unresolved).await;
         if fresh.is_empty() {
             break;
         }
@@ -193,8 +198,7 @@ impl<'a> Stages<'a> {
         if from == "scratch" {
             return Some(Reference::Scratch);
         }
-        let found = self.externals.iter().position(|known| known.name == from && known.platform == self.platform);
-        found.map(Reference::External)
+        self.places.get(&(from.to_owned(), self.platform.clone())).copied().map(Reference::External)
     }
 
     pub(super) fn skipped(&self) -> Vec<String> {
@@ -225,11 +229,24 @@ impl<'a> Stages<'a> {
     }
 
     /// Stages whose results are not to come from the cache must be there.
-    fn check_filter(&self, filter: &[String], report: &mut Report) {
+    fn check_filter(&self, filter: &[String], steps: &[String], report: &mut Report) {
         let count = self.dockerfile.stages.len();
-        for wanted in filter.iter().filter(|wanted| !wanted.is_empty()) {
-            if self.by_name(wanted, count).is_none() && as_number(wanted).is_none_or(|index| index >= count) {
-                self.report_unknown("UnknownNoCacheFilter", &format!("`--no-cache-filter {wanted}`"), wanted, report);
+        let is_there = |wanted: &str| (0..count).any(|index| is_stage(wanted, index, &self.label(index)));
+        for wanted in filter.iter().filter(|wanted| !wanted.is_empty() && !is_there(wanted)) {
+            self.report_unknown("UnknownNoCacheFilter", &format!("`--no-cache-filter {wanted}`"), wanted, report);
+        }
+        for text in steps {
+            let flag = format!("`--no-cache={text}`");
+            match Renewed::parse(text, count) {
+                Some(Renewed { stage: Some(wanted), .. }) if !is_there(wanted) => {
+                    self.report_unknown("UnknownNoCacheFilter", &flag, wanted, report);
+                }
+                Some(_) => {}
+                None => {
+                    let hint = "write STAGE:N for the step that is shown as `[STAGE N/M]`";
+                    let message = format!("{flag}: the step is not a number");
+                    report.error("UnknownNoCacheFilter", Span::new(0, 0), message, Some(hint.to_owned()));
+                }
             }
         }
     }
@@ -402,6 +419,7 @@ impl<'a> Stages<'a> {
     /// Reads the triggers of images just resolved; answers with the stages those copy from.
     fn read_triggers(&mut self, fresh: &[usize], is_named: &impl Fn(&str) -> bool, report: &mut Report) -> Vec<usize> {
         let mut more = Vec::new();
+        let fresh: BTreeSet<&usize> = fresh.iter().collect();
         for index in self.needed() {
             let Some((stage, needed)) = self.get(index) else { continue };
             let Reference::External(id) = needed.base else { continue };

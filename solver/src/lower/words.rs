@@ -7,7 +7,6 @@ use bld_parser::expand::ExpandError;
 use bld_parser::expand::ExpandErrorKind;
 use bld_parser::expand::Undefined;
 use bld_parser::source::Span;
-use bld_parser::suggest::did_you_mean;
 
 use super::report::Report;
 
@@ -23,9 +22,7 @@ pub(super) trait Variables {
     fn names(&self) -> Vec<&str>;
 
     /// What to do about a name without a value, if more is known than names like it.
-    fn hint(&self, name: &str) -> Option<String> {
-        did_you_mean(name, self.names())
-    }
+    fn hint(&self, name: &str) -> Option<String>;
 
     /// Whether the value of a word can be told; `undefined` if a variable in it has none.
     fn is_known(&self, _raw: &str, _undefined: bool) -> bool {
@@ -100,13 +97,18 @@ pub(super) fn expand_heredoc(report: &mut Report, heredoc: &Heredoc, variables: 
 fn warn(report: &mut Report, undefined: &[Undefined], word: &Word, variables: &dyn Variables) {
     for Undefined { name, offset } in undefined.iter().filter(|found| !variables.is_declared(&found.name)) {
         let (code, message) = variables.undefined(name);
-        let hint = variables.hint(name).or_else(|| Some(variables.declaration(name)));
+        let hint = Some(hint(report, name, variables));
         let span = part(word, *offset);
         let length = variable_length(word.raw.get(*offset..).unwrap_or_default());
         let end = u32::try_from(length).map_or(span.end, |length| span.end.min(span.start + length));
         let span = if span == word.span && *offset > 0 { span } else { Span { end, ..span } };
         report.warning(code, span, message, hint);
     }
+}
+
+fn hint(report: &mut Report, name: &str, variables: &dyn Variables) -> String {
+    let hint = variables.hint(name).or_else(|| report.did_you_mean(name, || variables.names()));
+    hint.unwrap_or_else(|| variables.declaration(name))
 }
 
 /// Of `$name` or `${name...}` at the beginning of a text.
@@ -132,7 +134,7 @@ fn fail(report: &mut Report, error: &ExpandError, word: &Word, variables: &dyn V
     let hint = match &error.kind {
         // It may have a value that is not known.
         ExpandErrorKind::Required { .. } if !variables.is_known(&word.raw, true) => return,
-        ExpandErrorKind::Required { name, .. } => variables.hint(name).unwrap_or_else(|| variables.declaration(name)),
+        ExpandErrorKind::Required { name, .. } => hint(report, name, variables),
         ExpandErrorKind::MissingBrace => "close it with `}`".to_owned(),
         ExpandErrorKind::UnterminatedQuote { .. } => {
             "close the quote, or put the escape character in front of it".to_owned()

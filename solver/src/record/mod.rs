@@ -3,11 +3,14 @@
 //!
 //! Times are microseconds. Those of steps and phases count from the beginning of the build.
 
+pub mod arguments;
 pub mod critical_path;
+pub mod exec;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use self::exec::ExecFacts;
 use crate::explain::Cause;
 
 /// The version of the schema. A field more does not change it; another meaning of a field does.
@@ -46,6 +49,9 @@ pub struct BuildRecord {
     pub steps: Vec<StepRecord>,
     /// What the build waited for, from its beginning to its end without a gap.
     pub critical_path: Vec<critical_path::Segment>,
+    /// The ARGs of the Dockerfile: [`arguments::arguments`]. Advice is made of them.
+    #[serde(default)]
+    pub arguments: Vec<arguments::Argument>,
 }
 
 /// How a build ended.
@@ -131,6 +137,9 @@ pub struct StepRecord {
     pub took_us: Option<u64>,
     /// Its definition key, in hex.
     pub key: String,
+    /// What it ran with, if it is a RUN: for `bld shell`. It stays in the store: an exported record has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecFacts>,
 }
 
 /// What became of a step.
@@ -195,6 +204,24 @@ impl BuildRecord {
         let count =
             |wanted: fn(Outcome) -> bool| self.steps.iter().filter(|step| step.counts && wanted(step.outcome)).count();
         (count(|outcome| outcome == Outcome::Ran), count(|outcome| outcome == Outcome::Cached))
+    }
+
+    /// The step whose own change is why `step` was not found: itself, or one that it is made of.
+    pub fn root<'a>(&'a self, step: &'a StepRecord) -> &'a StepRecord {
+        let mut root = step;
+        // A record from elsewhere may go round in a circle.
+        for _ in 0..self.steps.len() {
+            let Some(Cause::Parent { vertex, .. }) = &root.cause else { break };
+            let Some(parent) = self.vertex(*vertex).filter(|parent| parent.outcome != Outcome::Cached) else { break };
+            root = parent;
+        }
+        root
+    }
+
+    /// The steps that were not found only because this one was not.
+    pub fn dragged_by(&self, root: &StepRecord) -> Vec<&StepRecord> {
+        let others = self.steps.iter().filter(|step| step.vertex != root.vertex);
+        others.filter(|step| step.outcome != Outcome::Cached && self.root(step).vertex == root.vertex).collect()
     }
 
     /// A step by its vertex.

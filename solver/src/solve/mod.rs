@@ -1,7 +1,7 @@
 //! From a graph to results: looks up what is known, executes what is not, at most once each.
 //!
 //! ```text
-//! digests of contexts -> definition keys of everything reachable (no result needed)
+//! prepare:        digests of contexts -> definition keys of everything reachable (no result needed)
 //! demand(target): look up the definition key         hit: done, nothing above is touched
 //!                 else demand the inputs, all at once
 //!   inputs known: content key -> look it up          hit: early cutoff, remembered under the definition key too
@@ -16,6 +16,8 @@
 //! - Everything runs in the task that polls [`solve`]: a worker must move what blocks to threads of its own.
 
 mod admission;
+mod predict;
+mod prepare;
 mod tasks;
 mod vertex;
 
@@ -32,12 +34,16 @@ use bld_oci::Timestamp;
 
 pub use self::admission::Admission;
 pub use self::admission::Jobs;
+pub use self::predict::Prediction;
+pub use self::predict::predict;
+use self::prepare::Keys;
+pub use self::prepare::Prepared;
+pub use self::prepare::prepare;
 pub(crate) use self::tasks::Tasks;
 use self::vertex::Ports;
 use self::vertex::Work;
 use crate::graph::Graph;
 use crate::graph::VertexId;
-use crate::keys;
 use crate::op::Op;
 use crate::op::Source;
 use crate::worker::Event;
@@ -67,6 +73,14 @@ pub enum SolveError<E: Error + 'static> {
         /// Why.
         source: E,
     },
+    /// What had to be known is not, and was not to be made.
+    #[error("`{name}` is not cached")]
+    NotCached {
+        /// Which.
+        vertex: VertexId,
+        /// Its name.
+        name: String,
+    },
     /// The cache could not be read, locked or written.
     #[error("cannot use the cache for `{name}`")]
     Cache {
@@ -83,26 +97,26 @@ impl<E: Error + 'static> SolveError<E> {
     /// The vertex it happened to.
     pub fn vertex(&self) -> VertexId {
         match self {
-            SolveError::Step { vertex, .. } | SolveError::Digest { vertex, .. } | SolveError::Cache { vertex, .. } => {
-                *vertex
-            }
+            SolveError::Step { vertex, .. }
+            | SolveError::Digest { vertex, .. }
+            | SolveError::NotCached { vertex, .. }
+            | SolveError::Cache { vertex, .. } => *vertex,
         }
     }
 }
 
-/// Finds a result for each of `targets`, in their order. Dropping the future stops everything: what ran is reported as
+/// Finds a result for each target of `prepared`, in their order. Dropping the future stops everything: what ran is reported as
 /// cancelled, what had finished stays remembered.
 pub async fn solve<W: Worker, R: Reporter, A: Admission>(
     graph: &Graph,
-    targets: &[VertexId],
+    prepared: &Prepared,
     worker: &W,
     reporter: &R,
     admission: &A,
 ) -> Result<Vec<Record>, SolveError<W::Error>> {
     let ports = Ports { graph, worker, reporter, admission };
-    let reachable = graph.reachable(targets);
-    let digests = context_digests(&ports, &reachable).await?;
-    let mut run = Run::new(&ports, &reachable, targets, digests);
+    let targets = prepared.targets.as_slice();
+    let mut run = Run::new(&ports, prepared);
     let made = Mutex::new(HashMap::new());
     let mut tasks = Tasks::new();
 
@@ -116,23 +130,6 @@ pub async fn solve<W: Worker, R: Reporter, A: Admission>(
         run.complete(index, outcome.record, outcome.is_settled);
     }
     Ok(targets.iter().filter_map(|target| run.take(*target)).collect())
-}
-
-/// Digests of everything that is taken from build contexts and from the network, by vertex: an entry for each selection or pin.
-async fn context_digests<W: Worker, R: Reporter, A: Admission>(
-    ports: &Ports<'_, W, R, A>,
-    reachable: &[VertexId],
-) -> Result<HashMap<VertexId, Vec<Option<[u8; 32]>>>, SolveError<W::Error>> {
-    let mut tasks = Tasks::new();
-    for id in reachable {
-        tasks.push(id.index(), vertex::context_digests(ports, *id));
-    }
-    let mut digests = HashMap::with_capacity(reachable.len());
-    while let Some((_, outcome)) = tasks.next().await {
-        let (id, found) = outcome?;
-        digests.insert(id, found);
-    }
-    Ok(digests)
 }
 
 /// The state of one solve. Vertices are addressed by their number.
@@ -152,6 +149,7 @@ struct Slot {
     /// How often the result will still be asked for. At zero it is dropped: a chain of n states takes n² of memory.
     uses: usize,
     definition: Option<CacheKey>,
+    operation: Option<CacheKey>,
     digests: Vec<Option<[u8; 32]>>,
     /// It or something above it must run again.
     renewed: bool,
@@ -175,26 +173,22 @@ enum Progress {
 }
 
 impl<'a, W: Worker, R: Reporter, A: Admission> Run<'a, W, R, A> {
-    fn new(
-        ports: &'a Ports<'a, W, R, A>,
-        reachable: &[VertexId],
-        targets: &[VertexId],
-        mut digests: HashMap<VertexId, Vec<Option<[u8; 32]>>>,
-    ) -> Run<'a, W, R, A> {
+    fn new(ports: &'a Ports<'a, W, R, A>, prepared: &Prepared) -> Run<'a, W, R, A> {
         let mut slots: Vec<Slot> = Vec::new();
         slots.resize_with(ports.graph.len(), Slot::default);
-        // Inputs come first in `reachable`, so their keys are there when they are asked for.
-        for id in reachable {
-            let vertex = ports.graph.vertex(*id);
-            let inputs = ports.graph.inputs(*id);
-            let own = digests.remove(id).unwrap_or_default();
-            let above = inputs.iter().filter_map(|input| slots[input.index()].definition).collect::<Vec<_>>();
-            let (definition, _) = keys::definition_key(&vertex.op, &above, &own);
-            let renewed = vertex.no_cache || inputs.iter().any(|input| slots[input.index()].renewed);
-            slots[id.index()] =
-                Slot { id: Some(*id), inputs, definition: Some(definition), digests: own, renewed, ..Slot::default() };
+        for id in &prepared.reachable {
+            let Keys { digests, definition, operation, renewed } = prepared.keys(*id);
+            slots[id.index()] = Slot {
+                id: Some(*id),
+                inputs: ports.graph.inputs(*id),
+                definition: Some(*definition),
+                operation: Some(*operation),
+                digests: digests.clone(),
+                renewed: *renewed,
+                ..Slot::default()
+            };
         }
-        for target in targets {
+        for target in &prepared.targets {
             slots[target.index()].uses += 1;
         }
         Run { ports, slots, ready: Vec::new() }
@@ -256,15 +250,15 @@ impl<'a, W: Worker, R: Reporter, A: Admission> Run<'a, W, R, A> {
                 self.slots[id.index()].inputs.clone().into_iter().filter_map(|input| self.take_shared(input)).collect();
             let is_settled = !self.slots[id.index()].inputs.iter().any(|input| self.slots[input.index()].unsettled);
             if matches!(self.ports.graph.vertex(id).op, Op::Merge) {
-                self.complete(id.index(), merge(&inputs), is_settled);
+                self.complete(id.index(), merge(inputs.iter().map(Arc::as_ref)), is_settled);
                 continue;
             }
             let slot = &mut self.slots[id.index()];
             slot.progress = Progress::Working;
-            let definition = slot.definition?;
+            let (definition, operation) = (slot.definition?, slot.operation?);
             let digests = std::mem::take(&mut slot.digests);
             let states = inputs.iter().map(|record| record.state.clone()).collect();
-            return Some(Work { id, definition, digests, inputs: states, is_settled });
+            return Some(Work { id, definition, operation, digests, inputs: states, is_settled });
         }
         None
     }
@@ -311,10 +305,9 @@ fn scratch() -> Record {
 }
 
 /// The second record's layers on top of the first's.
-fn merge(inputs: &[Arc<Record>]) -> Record {
+fn merge<'a>(inputs: impl Iterator<Item = &'a Record>) -> Record {
     inputs
-        .iter()
-        .map(|record| Record::clone(record))
+        .cloned()
         .reduce(|lower, upper| {
             let id = lower.state.id.merge(upper.state.id);
             let layers = lower.state.layers.into_iter().chain(upper.state.layers).collect();

@@ -14,7 +14,6 @@ use super::SolveError;
 use crate::graph::Graph;
 use crate::graph::VertexId;
 use crate::keys;
-use crate::op::CopyFrom;
 use crate::worker::Event;
 use crate::worker::Reporter;
 use crate::worker::Worker;
@@ -33,6 +32,7 @@ pub(super) struct Ports<'a, W, R, A> {
 pub(super) struct Work {
     pub(super) id: VertexId,
     pub(super) definition: CacheKey,
+    pub(super) operation: CacheKey,
     /// For each selection; `None` if it is of an input.
     pub(super) digests: Vec<Option<[u8; 32]>>,
     pub(super) inputs: Vec<State>,
@@ -52,8 +52,39 @@ pub(super) struct Outcome {
 pub(super) type Made = Mutex<HashMap<CacheKey, Record>>;
 
 impl<W: Worker, R: Reporter, A> Ports<'_, W, R, A> {
+    /// All digests that a content key needs: `known` and those of what is taken from inputs. And whether every pattern matched.
+    pub(super) async fn complete(
+        &self,
+        id: VertexId,
+        known: Vec<Option<[u8; 32]>>,
+        inputs: &[State],
+    ) -> Result<(Vec<[u8; 32]>, bool), SolveError<W::Error>> {
+        let op = &self.graph.vertex(id).op;
+        let mut complete = Vec::with_capacity(known.len());
+        let mut all_matched = true;
+        let mut known = known.into_iter();
+        if keys::pinned(op).is_some() {
+            complete.extend(known.next().flatten());
+        }
+        for (selection, digest) in keys::selections(op).into_iter().zip(known) {
+            if let Some(digest) = digest {
+                complete.push(digest);
+                continue;
+            }
+            let selected = self.worker.digest(&selection.from, &selection.selector, inputs, id).await;
+            let selected = selected.map_err(|source| self.digest_error(id, source))?;
+            all_matched &= selected.all_matched;
+            complete.push(selected.digest);
+        }
+        Ok((complete, all_matched))
+    }
+
     pub(super) fn look_up(&self, id: VertexId, key: CacheKey) -> Result<Option<Record>, SolveError<W::Error>> {
         self.worker.lookup(key).map_err(|source| self.cache_error(id, source))
+    }
+
+    pub(super) fn knows_operation(&self, id: VertexId, operation: CacheKey) -> Result<bool, SolveError<W::Error>> {
+        self.worker.knows_operation(operation).map_err(|source| self.cache_error(id, source))
     }
 
     fn remember(&self, id: VertexId, keys: &[CacheKey], record: &Record) -> Result<(), SolveError<W::Error>> {
@@ -69,37 +100,11 @@ impl<W: Worker, R: Reporter, A> Ports<'_, W, R, A> {
     }
 
     /// Reading what a step copies is the first thing it does: a failure is reported as the step's.
-    fn digest_error(&self, id: VertexId, source: W::Error) -> SolveError<W::Error> {
+    pub(super) fn digest_error(&self, id: VertexId, source: W::Error) -> SolveError<W::Error> {
         self.reporter.on_event(id, Event::Started);
         self.reporter.on_event(id, Event::Failed { error: &source });
         SolveError::Digest { vertex: id, name: self.name(id), source }
     }
-}
-
-/// Digests of what a vertex takes from contexts and from the network: they need no input.
-pub(super) async fn context_digests<W: Worker, R: Reporter, A: Admission>(
-    ports: &Ports<'_, W, R, A>,
-    id: VertexId,
-) -> Result<(VertexId, Vec<Option<[u8; 32]>>), SolveError<W::Error>> {
-    let mut digests = Vec::new();
-    if let Some(source) = keys::pinned(&ports.graph.vertex(id).op) {
-        let pin = ports.worker.pin(id, source).await.map_err(|error| ports.digest_error(id, error))?;
-        digests.push(Some(pin));
-    }
-    for selection in keys::selections(&ports.graph.vertex(id).op) {
-        digests.push(match selection.from {
-            CopyFrom::Input(_) => None,
-            CopyFrom::Context(_) => Some(
-                ports
-                    .worker
-                    .digest(&selection.from, &selection.selector, &[], id)
-                    .await
-                    .map_err(|source| ports.digest_error(id, source))?
-                    .digest,
-            ),
-        });
-    }
-    Ok((id, digests))
 }
 
 /// Finds the result by content key, or executes.
@@ -108,23 +113,10 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
     work: Work,
     made: &Made,
 ) -> Result<Outcome, SolveError<W::Error>> {
-    let Work { id, definition, digests, inputs, mut is_settled } = work;
+    let Work { id, definition, operation, digests, inputs, mut is_settled } = work;
     let vertex = ports.graph.vertex(id);
-    let mut complete = Vec::with_capacity(digests.len());
-    let mut digests = digests.into_iter();
-    if keys::pinned(&vertex.op).is_some() {
-        complete.extend(digests.next().flatten());
-    }
-    for (selection, digest) in keys::selections(&vertex.op).into_iter().zip(digests) {
-        if let Some(digest) = digest {
-            complete.push(digest);
-            continue;
-        }
-        let selected = ports.worker.digest(&selection.from, &selection.selector, &inputs, id).await;
-        let selected = selected.map_err(|source| ports.digest_error(id, source))?;
-        is_settled &= selected.all_matched;
-        complete.push(selected.digest);
-    }
+    let (complete, all_matched) = ports.complete(id, digests, &inputs).await?;
+    is_settled &= all_matched;
     let by_definition = is_settled.then_some(definition);
     let states: Vec<StateId> = inputs.iter().map(|state| state.id).collect();
     let (content, key_parts) = keys::content_key(&vertex.op, &states, &complete);
@@ -145,6 +137,9 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
         return found(ports, id, by_definition, record);
     }
 
+    if vertex.cached_only {
+        return Err(SolveError::NotCached { vertex: id, name: vertex.name.clone() });
+    }
     let permit = ports.admission.acquire(vertex).await;
     let started = Started::new(ports.reporter, id);
     let mut record = match ports.worker.execute(id, vertex, &inputs).await {
@@ -156,6 +151,7 @@ pub(super) async fn run<W: Worker, R: Reporter, A: Admission>(
     };
     drop(permit);
     record.parts = key_parts;
+    record.operation = Some(*operation.as_bytes());
     let keys: Vec<CacheKey> = std::iter::once(content).chain(by_definition).collect();
     if let Err(error) = ports.remember(id, &keys, &record) {
         started.end(Event::Failed { error: &error });

@@ -12,10 +12,11 @@ use bld_solver::solve::SolveError;
 
 use super::advice::Failure;
 use super::advice::advice;
+use super::recorder::Recorder;
 use crate::error::CommandError;
+use crate::error::WOULD_BUILD;
 use crate::error::causes;
 use crate::ui::excerpt::Quoted;
-use crate::ui::plain::Plain;
 use crate::ui::plain::write_line;
 
 /// Shows where a step failed and why.
@@ -23,7 +24,7 @@ pub(super) fn explain(
     error: &SolveError<ExecuteError>,
     plan: &Plan,
     quoted: &Quoted<'_>,
-    reporter: &Plain,
+    recorder: &Recorder,
     no_context: bool,
 ) -> CommandError {
     let vertex = error.vertex();
@@ -31,8 +32,9 @@ pub(super) fn explain(
         SolveError::Step { source, .. } | SolveError::Digest { source, .. } | SolveError::Cache { source, .. } => {
             source
         }
+        SolveError::NotCached { .. } => return not_cached(plan, vertex, quoted, recorder),
     };
-    let tail = reporter.tail(vertex);
+    let tail = recorder.plain().tail(vertex);
     if !tail.is_empty() {
         write_line(&format!("------\n > {}", heading(&plan.graph.vertex(vertex).name)));
         for line in &tail {
@@ -51,6 +53,18 @@ pub(super) fn explain(
     }
     let failed = CommandError::failed(message);
     failed.maybe_hint(advised(cause, vertex, plan, &tail, no_context).or_else(|| hint(cause)))
+}
+
+/// What `--fail-on-miss` has to say.
+fn not_cached(plan: &Plan, id: VertexId, quoted: &Quoted<'_>, recorder: &Recorder) -> CommandError {
+    let vertex = plan.graph.vertex(id);
+    let place = vertex.span.map(|span| {
+        write_line(quoted.excerpt(span, false).trim_end());
+        format!("{}: ", quoted.place(span))
+    });
+    let cause = recorder.cause(id).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let message = format!("{}`{}` is not cached{cause}", place.unwrap_or_default(), heading(&vertex.name));
+    CommandError::failed(message).with_code(WOULD_BUILD)
 }
 
 fn advised(cause: &ExecuteError, id: VertexId, plan: &Plan, tail: &[String], no_context: bool) -> Option<String> {

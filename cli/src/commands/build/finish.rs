@@ -20,10 +20,12 @@ use bld_oci::Timestamp;
 use bld_oci::image::Descriptor;
 use bld_oci::reference::Reference;
 use bld_solver::lower::ImagePlan;
+use bld_solver::record::ImageRecord;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde_json::json;
 
+use super::recorder::Recorder;
 use super::request::BuildRequest;
 use crate::commands::image_error;
 use crate::commands::outputs::Output;
@@ -37,27 +39,33 @@ use crate::ui::plain::Plain;
 
 /// Makes the images if anything wants them, writes the outputs, prints the digest.
 pub(super) async fn finish(
-    worker: &LocalWorker<Plain>,
+    worker: &LocalWorker<Recorder>,
     request: &BuildRequest,
     results: &[(&ImagePlan, &Record)],
     puller: Option<&Puller>,
-    reporter: &Plain,
-) -> Result<(), CommandError> {
+    recorder: &Recorder,
+) -> Result<Vec<ImageRecord>, CommandError> {
+    let (reporter, clock) = (recorder.plain(), recorder.clock());
     let mut images = Images { worker, results, made: Vec::new(), puller };
+    let begun = clock.us();
     if request.wants_image() {
         images.written_as(&request.main_options()?).await?;
+        recorder.phase("make the image", begun);
     }
     if request.goes_to_store() {
         store_images(&mut images, request, reporter).await?;
     }
     for output in &request.outputs {
+        let begun = clock.us();
         write(&mut images, request, output, reporter).await?;
+        recorder.phase(&format!("write the {}", output.kind.name()), begun);
     }
     let (executed, cached) = reporter.counts();
     reporter.note(&summary(executed, cached));
     let Some((made, descriptor)) = images.made.first().and_then(|(_, made)| Some((made, made.descriptor()?))) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
+    let recorded = made_images(request, made);
     if let Some(path) = &request.iidfile {
         // An index has no configuration: it is its own ID.
         let only = made.images.first().filter(|_| made.index.is_none()).map(|(image, _)| image.config.digest);
@@ -69,13 +77,36 @@ pub(super) async fn finish(
     if request.outputs.iter().any(Output::is_stdout) {
         // Standard output is taken.
         reporter.note(&descriptor.digest.to_string());
-        return Ok(());
+        return Ok(recorded);
     }
-    print(&format!("{}\n", descriptor.digest))
+    print(&format!("{}\n", descriptor.digest))?;
+    Ok(recorded)
+}
+
+/// The images as the record of the build has them.
+fn made_images(request: &BuildRequest, made: &Assembled) -> Vec<ImageRecord> {
+    let names: Vec<String> = request.tags.iter().map(ToString::to_string).collect();
+    let index = made.index.as_ref().map(|index| ImageRecord {
+        digest: index.descriptor.digest.to_string(),
+        platform: None,
+        names: names.clone(),
+        size: index.descriptor.size,
+    });
+    let is_single = index.is_none();
+    let images = made.images.iter().map(|(image, platform)| {
+        let blobs = [&image.manifest, &image.config].into_iter().chain(&image.layers);
+        ImageRecord {
+            digest: image.manifest.digest.to_string(),
+            platform: Some(platform.to_string()),
+            names: if is_single { names.clone() } else { Vec::new() },
+            size: blobs.map(|blob| blob.size).sum(),
+        }
+    });
+    index.into_iter().chain(images).collect()
 }
 
 /// Writes a file that says what was built.
-fn describe(path: &Path, text: &str) -> Result<(), CommandError> {
+pub(super) fn describe(path: &Path, text: &str) -> Result<(), CommandError> {
     // To open a pipe that nobody reads any more would wait for a reader, and no signal would end that.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().write(true).create(true).truncate(true).custom_flags(flags).open(path);
@@ -92,7 +123,7 @@ fn describe(path: &Path, text: &str) -> Result<(), CommandError> {
 
 /// The images of a build, written in as many ways as the outputs ask for.
 struct Images<'a> {
-    worker: &'a LocalWorker<Plain>,
+    worker: &'a LocalWorker<Recorder>,
     results: &'a [(&'a ImagePlan, &'a Record)],
     made: Vec<(ImageOptions, Assembled)>,
     puller: Option<&'a Puller>,

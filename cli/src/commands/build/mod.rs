@@ -4,20 +4,27 @@ pub(super) mod request;
 pub(super) mod values;
 
 mod advice;
+mod archive;
 mod call;
 mod checked_outputs;
 mod checks;
+mod collect;
 mod context;
 mod dockerfile;
 mod failure;
 mod finish;
 mod given;
+mod prediction;
+mod recorder;
+mod recording;
+mod records;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bld_cache::Store;
+use bld_cache::record::Record;
 use bld_executor::admission::MemoryAdmission;
 use bld_executor::context::ContextTree;
 use bld_executor::context::NoMemo;
@@ -36,19 +43,30 @@ use bld_oci::Timestamp;
 use bld_parser::ast::Dockerfile;
 use bld_parser::diagnostic::Diagnostic;
 use bld_parser::diagnostic::Severity;
+use bld_solver::explain::facts::IgnoreFile;
 use bld_solver::graph::VertexId;
 use bld_solver::lower::IgnoreRules;
 use bld_solver::lower::LowerError;
 use bld_solver::lower::LowerRequest;
 use bld_solver::lower::Plan;
+use bld_solver::record::Phase;
+use bld_solver::solve::Prediction;
+use bld_solver::solve::predict as predict_all;
+use bld_solver::solve::prepare;
+use bld_solver::solve::solve;
 
 use self::checks::Checks;
 use self::context::MainContext;
 use self::dockerfile::Source;
+use self::recorder::Clock;
+use self::recorder::Recorder;
+use self::recording::Recording;
+use self::recording::Subject;
 use self::request::BuildRequest;
 use super::Session;
 use super::outputs::Output;
 use crate::args::BuildArgs;
+use crate::args::plan::PlanArgs;
 use crate::environment;
 use crate::error::CommandError;
 use crate::registries;
@@ -65,13 +83,38 @@ pub(super) fn run(session: &Session, args: &BuildArgs) -> Result<(), CommandErro
     if request.call.method != call::Method::Build {
         return call::run(session, &request);
     }
+    run_for(session, &request, Purpose::Build)
+}
+
+/// `bld plan`.
+pub(super) fn predict(session: &Session, args: &PlanArgs) -> Result<(), CommandError> {
+    let request = request::resolve(&args.build)?;
+    if request.call.method != call::Method::Build {
+        return Err(CommandError::usage("`bld plan` takes neither --call nor --check"));
+    }
+    run_for(session, &request, Purpose::Plan { json: args.json })
+}
+
+/// What is to be done once everything is known that can be known beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To build.
+    Build,
+    /// To say what a build would do.
+    Plan {
+        /// As JSON.
+        json: bool,
+    },
+}
+
+fn run_for(session: &Session, request: &BuildRequest, purpose: Purpose) -> Result<(), CommandError> {
     // Before any thread exists.
     let helper = Helper::start()?;
     let store = session.open_store()?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = build(session, &request, helper, &store) => result,
+            result = build(session, request, purpose, helper, &store) => result,
             signal = stopped() => Err(CommandError::signal(signal)),
         }
     });
@@ -124,7 +167,14 @@ async fn stopped() -> u8 {
     }
 }
 
-async fn build(session: &Session, request: &BuildRequest, helper: Helper, store: &Store) -> Result<(), CommandError> {
+async fn build(
+    session: &Session,
+    request: &BuildRequest,
+    purpose: Purpose,
+    helper: Helper,
+    store: &Store,
+) -> Result<(), CommandError> {
+    let clock = Clock::start(environment::now());
     if session.offline && request.outputs.iter().any(Output::is_push) {
         session.online("pushing")?;
     }
@@ -142,37 +192,72 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
         if session.offline { None } else { Some(registries::puller(store, request.quiet, &request.insecure)?) };
     let images = KnownImages::new(store.clone(), puller.clone(), request.pull);
     let sources = ImageSources::new(images, request.named.clone()).with_remotes(remotes.clone());
-    let (plan, mut warnings) = plan(&sources, request, &main, &source, &quoted, &dockerfile, &checks).await?;
-
-    let reporter = Arc::new(Plain::new(&plan.graph, request.quiet));
+    let read = Phase { name: "read the Dockerfile and the context".to_owned(), start_us: 0, end_us: clock.us() };
+    let (mut plan, mut warnings) = plan(&sources, request, &main, &source, &quoted, &dockerfile, &checks).await?;
+    if let Some(wanted) = &request.fail_on_miss {
+        prediction::require(&mut plan, wanted.as_deref())?;
+    }
+    let found = Phase { name: "find base images".to_owned(), start_us: read.end_us, end_us: clock.us() };
+    let found_us = found.end_us;
+    let plain = Plain::new(&plan.graph, request.quiet || purpose != Purpose::Build);
+    let recorder = Arc::new(Recorder::new(plain, clock, vec![read, found]));
+    let reporter = recorder.plain();
+    let build_id = build_id()?;
     let epoch = plan.images.iter().find_map(|image| image.source_date_epoch).map(Timestamp::from_seconds);
     let options = request.main_options()?;
     // What is made of all layers at once cannot be made ahead.
     let ahead = (request.wants_image() && !options.squash).then_some(options.compression);
     let config = WorkerConfig {
-        build_id: build_id()?,
+        build_id: build_id.clone(),
+        project: recording::project(request),
         contexts,
         remotes,
         puller: puller.clone(),
         identity: session.identity,
         network: request.network,
-        secrets,
+        secrets: secrets.clone(),
         agents,
         clamp: epoch,
         compression: ahead,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         strict: request.strict && checks.wants("EmptyWildcard"),
     };
-    let worker = LocalWorker::new(store.clone(), helper, config, Arc::clone(&reporter), environment::now);
+    let worker = LocalWorker::new(store.clone(), helper, config, Arc::clone(&recorder), environment::now);
     let admission = MemoryAdmission::new(request.jobs);
-    let targets: Vec<VertexId> = plan.images.iter().map(|image| image.target).collect();
-    let solved = bld_solver::solve::solve(&plan.graph, &targets, &worker, reporter.as_ref(), &admission).await;
-    let outcome = match solved {
-        Ok(records) => {
-            let results: Vec<_> = plan.images.iter().zip(&records).collect();
-            finish::finish(&worker, request, &results, puller.as_ref(), &reporter).await
+    let collected = collect::find(&request.collections, &plan, &dockerfile.0)?;
+    let mut targets: Vec<VertexId> = plan.images.iter().map(|image| image.target).collect();
+    targets.extend(collected.iter().map(|one| one.end));
+    let subject = Subject::new(build_id.clone(), request, &source, &quoted, &dockerfile.0, &plan);
+    let ignore_files = ignore_files(request, &main, &source)?;
+    let mut recording = Recording::new(store, &secrets, Arc::clone(&recorder), subject, &plan);
+    if purpose == Purpose::Build {
+        store.kept().clear()?;
+    } else {
+        recording.forget();
+    }
+    let solved = async {
+        let prepared = prepare(&plan.graph, &targets, &worker, recorder.as_ref()).await?;
+        recording.prepared(prepared.clone(), ignore_files);
+        recorder.phase("look at the files to copy", found_us);
+        if let Purpose::Plan { json } = purpose {
+            let predictions = predict_all(&plan.graph, &prepared, &worker, recorder.as_ref()).await?;
+            return Ok(Solved::Predicted(json, predictions));
         }
-        Err(error) => Err(failure::explain(&error, &plan, &quoted, &reporter, main.is_only_a_dockerfile())),
+        Ok(Solved::Made(solve(&plan.graph, &prepared, &worker, recorder.as_ref(), &admission).await?))
+    };
+    let outcome = match solved.await {
+        Ok(Solved::Made(records)) => {
+            let results: Vec<_> = plan.images.iter().zip(&records).collect();
+            finish::finish(&worker, request, &results, puller.as_ref(), &recorder).await
+        }
+        Ok(Solved::Predicted(json, predictions)) => {
+            let prediction = prediction::Shown::new(store, &recording, &plan, &recorder, &predictions)?;
+            for memo in memos {
+                memo.save()?;
+            }
+            return prediction.print(json, request.fail_on_miss.as_ref());
+        }
+        Err(error) => Err(failure::explain(&error, &plan, &quoted, &recorder, main.is_only_a_dockerfile())),
     };
     if request.quiet {
         // An image for another machine is nothing to keep quiet about.
@@ -191,7 +276,38 @@ async fn build(session: &Session, request: &BuildRequest, helper: Helper, store:
     for memo in memos {
         memo.save()?;
     }
-    outcome
+    let recorded = recording.end(&outcome);
+    request.records.write(&recorded, request.quiet).await.and(outcome.map(drop))
+}
+
+/// What became of the graph.
+enum Solved {
+    Made(Vec<Record>),
+    Predicted(bool, BTreeMap<VertexId, Prediction>),
+}
+
+/// The ignore files of the contexts, to say later that it was they that changed.
+fn ignore_files(
+    request: &BuildRequest,
+    main: &MainContext,
+    source: &Source,
+) -> Result<BTreeMap<String, IgnoreFile>, CommandError> {
+    let mut files = BTreeMap::new();
+    let named = request.named.iter().filter_map(|(name, context)| match context {
+        NamedContext::Directory(path) => Some((name.as_str(), path.as_path(), None)),
+        _ => None,
+    });
+    let local = main.is_local.then_some(("context", main.directory.as_path(), source.path.as_deref()));
+    for (name, path, dockerfile) in local.into_iter().chain(named) {
+        if let Some(file) = ignore_file(path, dockerfile).map_err(failure::ignore_mistake)? {
+            let patterns = file.patterns.patterns().iter().map(|pattern| {
+                let sign = if pattern.negated { "!" } else { "" };
+                format!("{sign}{}", pattern.text)
+            });
+            files.insert(name.to_owned(), IgnoreFile { name: file.name, patterns: patterns.collect() });
+        }
+    }
+    Ok(files)
 }
 
 /// The Dockerfile and what the parser warns of; its mistakes are read to the user.
@@ -293,12 +409,14 @@ fn open_contexts(
     let local = ("context", main.directory.as_path(), source.path.as_deref());
     if !main.is_local {
         // Gone after the build: nothing about it is worth remembering. Ignore files belong to directories people work in.
-        contexts.insert("context".to_owned(), Arc::new(ContextTree::open(&main.directory, None, Arc::new(NoMemo))?));
+        let tree = ContextTree::open(&main.directory, None, Arc::new(NoMemo))?;
+        contexts.insert("context".to_owned(), Arc::new(tree.with_permissions(request.permissions)));
     }
     for (name, path, dockerfile) in std::iter::once(local).filter(|_| main.is_local).chain(named) {
         let ignore = ignore_file(path, dockerfile).map_err(failure::ignore_mistake)?;
         let memo = StoreMemo::open(store, path)?;
-        contexts.insert(name.to_owned(), Arc::new(ContextTree::open(path, ignore, Arc::new(memo.clone()))?));
+        let tree = ContextTree::open(path, ignore, Arc::new(memo.clone()))?;
+        contexts.insert(name.to_owned(), Arc::new(tree.with_permissions(request.permissions)));
         memos.push(memo);
     }
     Ok((contexts, memos))

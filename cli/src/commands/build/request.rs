@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::path::PathBuf;
 
+use bld_executor::context::ContextPermissions;
 use bld_executor::image::named::NamedContext;
 use bld_executor::image::options::ImageOptions;
 use bld_executor::image::policy::PullPolicy;
@@ -29,6 +30,7 @@ use super::given::SecretSource;
 use super::given::agents;
 use super::given::entitlements;
 use super::given::secrets;
+use super::records::Records;
 use super::values::build_args;
 use super::values::bytes;
 use super::values::extra_hosts;
@@ -38,6 +40,7 @@ use super::values::platforms;
 use super::values::progress;
 use super::values::pull_policy;
 use crate::args::BuildArgs;
+use crate::args::ContextPerms;
 use crate::args::Network;
 use crate::args::Progress;
 use crate::commands::outputs;
@@ -62,6 +65,8 @@ pub(super) struct BuildRequest {
     pub(super) outputs: Vec<Output>,
     /// `--build-context`.
     pub(super) named: BTreeMap<String, NamedContext>,
+    /// `--context-perms`.
+    pub(super) permissions: ContextPermissions,
     /// The platforms to build for, each once.
     pub(super) platforms: Vec<Platform>,
     /// What lowering needs; its platform is the first of `platforms`.
@@ -76,6 +81,9 @@ pub(super) struct BuildRequest {
     pub(super) agents: BTreeMap<String, AgentSource>,
     /// Network of RUN steps.
     pub(super) network: NetworkPolicy,
+    /// `--fail-on-miss`: of all stages, or of one.
+    #[expect(clippy::option_option, reason = "as on the command line")]
+    pub(super) fail_on_miss: Option<Option<String>>,
     /// How many steps at once.
     pub(super) jobs: Option<NonZeroUsize>,
     /// How images are written, unless an output says otherwise.
@@ -84,6 +92,8 @@ pub(super) struct BuildRequest {
     pub(super) iidfile: Option<PathBuf>,
     /// `--metadata-file`.
     pub(super) metadata_file: Option<PathBuf>,
+    /// Where else the record of the build goes.
+    pub(super) records: Records,
     /// Print nothing but the digest.
     pub(super) quiet: bool,
     /// `--call`.
@@ -172,7 +182,9 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
     let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
     let iidfile = args.iidfile.as_deref().map(environment::absolute).transpose()?;
     let metadata_file = args.metadata_file.as_deref().map(environment::absolute).transpose()?;
-    let files: Vec<&Path> = iidfile.as_deref().into_iter().chain(metadata_file.as_deref()).collect();
+    let records = Records::resolve(&args.records)?;
+    let described = [&iidfile, &metadata_file, &records.report, &records.trace];
+    let files: Vec<&Path> = described.into_iter().filter_map(|path| path.as_deref()).collect();
     outputs::check(&outputs, &files, std::io::stdout().is_terminal())?;
     if args.push {
         let kind = OutputKind::Registry { by_digest: false, insecure: false, stored: false };
@@ -198,7 +210,16 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
     let checks = lower.build_args.get(ARGUMENT).map(|text| CheckOptions::parse(text)).transpose();
     let checks = checks.map_err(|error| CommandError::usage(format!("`--build-arg {ARGUMENT}=...`: {error}")))?;
     lower.labels = pairs("--label", &args.labels)?;
-    lower.no_cache = args.no_cache;
+    let steps = args.no_cache.iter().flat_map(|value| value.split(','));
+    for value in steps {
+        match value {
+            // docker's way to say it.
+            "true" => lower.no_cache = true,
+            "false" => lower.no_cache = false,
+            "" => return Err(CommandError::usage("`--no-cache=` needs a stage, or STAGE:N for a step")),
+            step => lower.no_cache_steps.push(step.to_owned()),
+        }
+    }
     lower.no_cache_filter.clone_from(&args.no_cache_filter);
     lower.network = if args.network == Network::None { NetworkMode::None } else { NetworkMode::Default };
     let allowed = entitlements(&args.allow)?;
@@ -215,6 +236,10 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         tags: args.tags.iter().map(|tag| crate::reference::parse(tag)).collect::<Result<_, _>>()?,
         outputs,
         named: named_contexts(&args.build_contexts)?,
+        permissions: match args.context_perms {
+            ContextPerms::Keep => ContextPermissions::Keep,
+            ContextPerms::Git => ContextPermissions::Git,
+        },
         platforms,
         lower,
         pull: pull_policy(args.pull.as_deref())?,
@@ -226,10 +251,12 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
             Network::Private => NetworkPolicy::Private,
             Network::Host => NetworkPolicy::Host,
         },
+        fail_on_miss: args.fail_on_miss.clone(),
         jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)),
         images,
         iidfile,
         metadata_file,
+        records,
         quiet: args.quiet || progress(args)? == Progress::Quiet,
         call: Call::parse(if args.check { "check" } else { args.call.as_deref().unwrap_or("build") })?,
         strict: args.strict,
@@ -266,6 +293,7 @@ pub(in crate::commands) fn plain_request(platform: &Platform) -> LowerRequest {
         labels: Vec::new(),
         no_cache: false,
         no_cache_filter: Vec::new(),
+        no_cache_steps: Vec::new(),
         network: NetworkMode::Default,
         allow_host_network: false,
         allow_insecure: false,

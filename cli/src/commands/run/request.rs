@@ -58,7 +58,8 @@ pub(super) fn resolve(args: &RunArgs) -> Result<RunRequest, CommandError> {
     })
 }
 
-fn network(text: &str) -> Result<RunNetwork, CommandError> {
+/// `--network`.
+pub(in crate::commands) fn network(text: &str) -> Result<RunNetwork, CommandError> {
     Ok(match text {
         "default" => RunNetwork::PrivateOrHost,
         "private" => RunNetwork::Private,
@@ -90,7 +91,8 @@ fn entrypoint(text: &str) -> Result<Vec<String>, CommandError> {
     Ok(vec![text.to_owned()])
 }
 
-fn working_directory(text: &str) -> Result<String, CommandError> {
+/// `--workdir`.
+pub(in crate::commands) fn working_directory(text: &str) -> Result<String, CommandError> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
     }
@@ -108,19 +110,24 @@ fn variables(args: &RunArgs) -> Result<Vec<Variable>, CommandError> {
         out.extend(env_file(file, &text, &environment::variable)?);
     }
     for text in &args.env {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (text.as_str(), environment::variable(text)),
-        };
-        if name.is_empty() {
-            return Err(CommandError::usage(format!("`--env {text}` has no name")));
-        }
-        out.push(match value {
-            Some(value) => Variable::Set(name.to_owned(), value),
-            None => Variable::Remove(name.to_owned()),
-        });
+        out.push(variable(text)?);
     }
     Ok(out)
+}
+
+/// `--env`.
+pub(in crate::commands) fn variable(text: &str) -> Result<Variable, CommandError> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, environment::variable(text)),
+    };
+    if name.is_empty() {
+        return Err(CommandError::usage(format!("`--env {text}` has no name")));
+    }
+    Ok(match value {
+        Some(value) => Variable::Set(name.to_owned(), value),
+        None => Variable::Remove(name.to_owned()),
+    })
 }
 
 /// `NAME=VALUE`, `NAME` for the caller's value, or a comment, on each line.

@@ -38,7 +38,7 @@ impl Drop for Raw {
 }
 
 /// Whether standard input is a terminal.
-pub(super) fn stdin_is_terminal() -> bool {
+pub(in crate::commands) fn stdin_is_terminal() -> bool {
     isatty(rustix::stdio::stdin())
 }
 

@@ -15,3 +15,4 @@ mod race;
 mod rootfs;
 mod rootless;
 mod speed;
+mod usage;

@@ -62,7 +62,10 @@ fn run_as(
             Ok(running) => {
                 let mut text = String::new();
                 output.read_to_string(&mut text).unwrap();
-                writeln!(text, "{:?}", running.wait().unwrap().status).unwrap();
+                let exit = running.wait().unwrap();
+                // What a step used is known whoever the builder is.
+                assert!(exit.usage.peak_memory > 0 && exit.usage.user_us + exit.usage.system_us > 0, "{exit:?}");
+                writeln!(text, "{:?}", exit.status).unwrap();
                 rustix::io::write(&writer, text.as_bytes()).unwrap();
             }
             Err(error) => {

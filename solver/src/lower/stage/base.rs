@@ -7,6 +7,9 @@ use bld_parser::ast::Located;
 use bld_parser::ast::Stage;
 use bld_parser::source::Span;
 
+use super::super::renewed;
+use super::super::renewed::Renewed;
+use super::super::renewed::is_stage;
 use super::super::scope::Scope;
 use super::super::stages::Needed;
 use super::super::stages::Reference;
@@ -14,6 +17,7 @@ use super::super::words::Variables as _;
 use super::Lowering;
 use super::Numbering;
 use super::StageState;
+use super::image_name;
 use crate::graph::Vertex;
 use crate::graph::VertexId;
 use crate::op::Op;
@@ -28,9 +32,20 @@ impl Lowering<'_> {
     /// The state before the first instruction of a stage.
     pub(super) fn base(&mut self, index: usize, written: &Stage, needed: &Needed) -> StageState {
         let label = self.stages.label(index);
-        let filter = &self.request.no_cache_filter;
-        let is_filtered = filter.iter().any(|name| name.eq_ignore_ascii_case(&label) || *name == index.to_string());
+        let count = self.dockerfile.stages.len();
+        let steps = &self.request.no_cache_steps;
+        let whole =
+            steps.iter().filter_map(|text| Renewed::parse(text, count)).filter(|renewed| renewed.step.is_none());
+        let is_filtered = self.request.no_cache_filter.iter().any(|name| is_stage(name, index, &label))
+            || whole.into_iter().any(|renewed| renewed.is_in(index, &label));
         let mut numbering = self.number(index, written, needed);
+        let renewed = renewed::steps(
+            steps,
+            count,
+            (index, &label),
+            (numbering.total, self.counts_from(needed)),
+            &mut self.report,
+        );
         let mut state = match needed.base {
             Reference::Stage(base) => match self.continued(base) {
                 Some(state) => state,
@@ -41,6 +56,7 @@ impl Lowering<'_> {
         };
         state.index = index;
         state.no_cache = self.request.no_cache || is_filtered;
+        state.renewed = renewed;
         state.numbering = numbering;
         state.label = label;
         state.command_set = false;
@@ -80,14 +96,14 @@ impl Lowering<'_> {
                 return state;
             }
         };
-        let vertex = Vertex {
-            op,
-            name: numbering.next(&text),
-            span: Some(written.from.span),
-            stage: label.to_owned(),
-            no_cache: false,
-            exported: false,
+        let image = match resolved {
+            Some(Resolved::Image(image)) => Some(image_name(image)),
+            _ => None,
         };
+        let vertex = Vertex::new(op, numbering.next(&text));
+        let (stage, step, span) = (label.to_owned(), numbering.step(), Some(written.from.span));
+        let platform = needed.platform.to_string();
+        let vertex = Vertex { span, stage, step, platform, image, ..vertex };
         let vertex = self.external_vertex(id, vertex);
         let mut state = empty(needed.platform.clone(), vertex);
         match resolved {
@@ -135,13 +151,7 @@ impl Lowering<'_> {
             matches!(located.instruction, Add(_) | Copy(_) | Run(_) | Workdir(_))
         };
         let own = if needed.replaced { &[][..] } else { &written.instructions };
-        let from = match needed.base {
-            Reference::External(id) => {
-                let resolved = self.stages.external(id).and_then(|external| external.resolved.as_ref());
-                usize::from(!matches!(resolved, Some(Resolved::Remote(_))))
-            }
-            Reference::Scratch | Reference::Stage(_) => 0,
-        };
+        let from = usize::from(self.counts_from(needed));
         let triggers = needed.triggers.iter().map(|trigger| &trigger.instruction).filter(has_vertex).count();
         let total = from + triggers + own.iter().filter(has_vertex).count();
         let name = match &written.from.name {
@@ -150,6 +160,13 @@ impl Lowering<'_> {
             None => String::new(),
         };
         Numbering { name, total, last: 0 }
+    }
+
+    /// Whether the first step of a stage is its FROM.
+    fn counts_from(&self, needed: &Needed) -> bool {
+        let Reference::External(id) = needed.base else { return false };
+        let resolved = self.stages.external(id).and_then(|external| external.resolved.as_ref());
+        !matches!(resolved, Some(Resolved::Remote(_)))
     }
 }
 
@@ -205,6 +222,7 @@ fn empty(platform: Platform, vertex: VertexId) -> StageState {
         command_set: false,
         escape: '\\',
         label: String::new(),
+        renewed: Vec::new(),
         no_cache: false,
         numbering: Numbering::default(),
     }

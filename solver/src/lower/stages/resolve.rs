@@ -1,11 +1,10 @@
 //! What is no stage: images and named contexts, each noted once and resolved together with others.
 
 use bld_oci::platform::Platform;
-use bld_parser::ast::Stage;
 use bld_parser::source::Span;
-use bld_parser::suggest::did_you_mean;
 
 use super::super::LowerError;
+use super::super::report::Report;
 use super::External;
 use super::Stages;
 use crate::solve::Tasks;
@@ -14,9 +13,9 @@ use crate::worker::SourceResolver;
 impl Stages<'_> {
     /// Its position in the list of externals, where it is put if it is new.
     pub(super) fn intern(&mut self, name: &str, platform: &Platform, span: Span, copied: bool) -> usize {
-        let same = |known: &External| known.name == name && known.platform == *platform;
-        let id = self.externals.iter().position(same).unwrap_or_else(|| {
-            let (name, platform) = (name.to_owned(), platform.clone());
+        let key = (name.to_owned(), platform.clone());
+        let id = *self.places.entry(key).or_insert_with_key(|(name, platform)| {
+            let (name, platform) = (name.clone(), platform.clone());
             self.externals.push(External { name, platform, span, copied, asked: false, resolved: None });
             self.externals.len() - 1
         });
@@ -31,6 +30,7 @@ impl Stages<'_> {
     pub(super) async fn resolve<S: SourceResolver>(
         &mut self,
         resolver: &S,
+        report: &mut Report,
         unresolved: &mut Vec<LowerError<S::Error>>,
     ) -> Vec<usize> {
         let mut tasks = Tasks::new();
@@ -46,19 +46,19 @@ impl Stages<'_> {
         drop(tasks);
         outcomes.sort_by_key(|(id, _)| *id);
         let mut fresh = Vec::new();
+        let names: Vec<&str> = self.names().collect();
         for (id, outcome) in outcomes {
             fresh.push(id);
-            let names = self.names();
             let Some(external) = self.externals.get_mut(id) else { continue };
             external.asked = true;
             match outcome {
                 Ok(found) => external.resolved = Some(found),
                 Err(source) => {
                     let (name, span) = (external.name.clone(), external.span);
+                    let is_later = self.numbers.contains_key(&name.to_ascii_lowercase());
                     let later = format!("stage `{name}` is defined further down: move it up");
-                    let is_later = self.dockerfile.stages.iter().any(|stage| is_called(stage, &name));
                     let unknown = external.copied && resolver.is_missing(&source);
-                    let hint = match did_you_mean(&name, names) {
+                    let hint = match report.did_you_mean(&name, || names.clone()) {
                         _ if is_later => Some(later),
                         Some(near) if !external.copied => {
                             Some(format!("{near} As no stage above is called `{name}`, it was taken for an image"))
@@ -66,7 +66,7 @@ impl Stages<'_> {
                         Some(near) => Some(near),
                         None if external.copied => {
                             let contexts = resolver.named_contexts();
-                            did_you_mean(&name, contexts.iter().map(String::as_str))
+                            report.did_you_mean(&name, || contexts.iter().map(String::as_str).collect())
                         }
                         None => None,
                     };
@@ -76,8 +76,4 @@ impl Stages<'_> {
         }
         fresh
     }
-}
-
-fn is_called(stage: &Stage, name: &str) -> bool {
-    stage.from.name.as_ref().is_some_and(|own| own.value.eq_ignore_ascii_case(name))
 }

@@ -1,0 +1,82 @@
+//! Where the record of a build goes beside the store: `--report`, `--trace`, a collector of spans.
+
+use std::path::PathBuf;
+
+use bld_executor::output::collector;
+use bld_executor::output::collector::Posting;
+use bld_solver::record::BuildRecord;
+
+use super::finish::describe;
+use crate::environment;
+use crate::error::CommandError;
+use crate::registries::proxies;
+use crate::report;
+use crate::report::Telemetry;
+use crate::ui::plain::write_line;
+use crate::ui::sanitize;
+
+/// The places.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Records {
+    /// `--report`.
+    pub(super) report: Option<PathBuf>,
+    /// `--trace`.
+    pub(super) trace: Option<PathBuf>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and what belongs to it.
+    pub(super) telemetry: Option<Telemetry>,
+}
+
+impl Records {
+    /// As flags and the environment say.
+    pub(super) fn resolve(args: &crate::args::report::RecordArgs) -> Result<Records, CommandError> {
+        let file = |flag: &str, path: &Option<PathBuf>| match path {
+            Some(path) if path.as_os_str() == "-" => {
+                Err(CommandError::usage(format!("`{flag} -`: standard output is for the digest"))
+                    .hint(format!("`{flag} FILE` writes a file")))
+            }
+            path => path.as_deref().map(environment::absolute).transpose(),
+        };
+        Ok(Records {
+            report: file("--report", &args.report)?,
+            trace: file("--trace", &args.trace)?,
+            telemetry: Telemetry::from_variables(&environment::variable),
+        })
+    }
+
+    /// Writes the files and sends the spans. A collector that does not take them is worth a note; a file that cannot be written is an
+    /// error.
+    pub(in crate::commands) async fn write(&self, record: &BuildRecord, quiet: bool) -> Result<(), CommandError> {
+        self.send(record, quiet).await;
+        if let Some(path) = &self.report {
+            describe(path, &format!("{}\n", serde_json::to_string_pretty(record)?))?;
+        }
+        if let Some(path) = &self.trace {
+            describe(path, &report::trace(record))?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, record: &BuildRecord, quiet: bool) {
+        let Some(telemetry) = &self.telemetry else { return };
+        let note = |text: &str| {
+            if !quiet {
+                write_line(&sanitize(&format!("note: {text}")));
+            }
+        };
+        for text in &telemetry.notes {
+            note(text);
+        }
+        let Some(target) = &telemetry.collector else { return };
+        let proxies = proxies(|_| None);
+        let posting = Posting {
+            url: &target.url,
+            headers: &target.headers,
+            body: report::spans(record, telemetry),
+            timeout: target.timeout,
+            proxies: &proxies,
+        };
+        if let Err(error) = collector::post(posting).await {
+            note(&format!("no spans were sent: {error}"));
+        }
+    }
+}

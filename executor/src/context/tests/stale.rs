@@ -1,0 +1,320 @@
+//! Somebody tries to make the stat cache tell of bytes that are no longer there.
+//!
+//! Each round plays a few tricks on a directory in which all files have one size and one modification time. Then the directory is seen as
+//! a build context twice, with what is remembered and without. Both have to be the same. `BLD_STAT_ROUNDS` says how many rounds (2000 if it
+//! is not set; `scripts/stat-campaign` has more patience), `BLD_STAT_SEED` which.
+
+mod tricks;
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bld_cache::Store;
+use bld_cache::tree::ContentHash;
+use bld_oci::ImagePath;
+use bld_oci::Timestamp;
+use bld_solver::op::Selector;
+
+use self::tricks::BIG;
+use self::tricks::World;
+use self::tricks::overwrite_big;
+use super::super::ContextTree;
+use super::super::FileStat;
+use super::super::HashMemo;
+use super::super::NoMemo;
+use super::super::store_memo::StoreMemo;
+use crate::copy::CopySource;
+use crate::copy::select;
+use crate::sandbox::sys::Mapped;
+use crate::view::TreeView;
+use crate::view::ViewError;
+use crate::view::ViewKind;
+
+/// A memo from one build to the next.
+trait Memory {
+    fn open(&self, directory: &Path) -> Arc<dyn HashMemo>;
+    fn close(&self, memo: Arc<dyn HashMemo>);
+}
+
+/// What bld has, and how often it was of use.
+struct Real {
+    store: Store,
+    current: Mutex<Option<StoreMemo>>,
+    hits: Arc<AtomicU64>,
+    remembered: Arc<AtomicU64>,
+}
+
+struct Counted {
+    memo: StoreMemo,
+    hits: Arc<AtomicU64>,
+    remembered: Arc<AtomicU64>,
+}
+
+impl HashMemo for Counted {
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash> {
+        let found = self.memo.lookup(path, stat);
+        self.hits.fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
+        found
+    }
+
+    fn is_settled(&self, stat: &FileStat) -> bool {
+        self.memo.is_settled(stat)
+    }
+
+    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {
+        self.remembered.fetch_add(1, Ordering::Relaxed);
+        self.memo.insert(path, stat, hash);
+    }
+}
+
+impl Real {
+    fn new(directory: &Path) -> Real {
+        let store = Store::open(&directory.join("store"), || Timestamp::FIXED).unwrap();
+        Real { store, current: Mutex::default(), hits: Arc::default(), remembered: Arc::default() }
+    }
+}
+
+impl Memory for Real {
+    fn open(&self, directory: &Path) -> Arc<dyn HashMemo> {
+        let memo = StoreMemo::open(&self.store, directory).unwrap();
+        *self.current.lock().unwrap() = Some(memo.clone());
+        Arc::new(Counted { memo, hits: Arc::clone(&self.hits), remembered: Arc::clone(&self.remembered) })
+    }
+
+    fn close(&self, memo: Arc<dyn HashMemo>) {
+        drop(memo);
+        self.current.lock().unwrap().take().unwrap().save().unwrap();
+    }
+}
+
+/// A memo that believes what it should not, as others do.
+struct Credulous {
+    /// What of a status it looks at.
+    believes: fn(&FileStat) -> FileStat,
+    known: Mutex<HashMap<ImagePath, (FileStat, ContentHash)>>,
+}
+
+impl HashMemo for Credulous {
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash> {
+        let known = self.known.lock().unwrap();
+        known.get(path).filter(|(known, _)| (self.believes)(known) == (self.believes)(stat)).map(|(_, hash)| *hash)
+    }
+
+    fn is_settled(&self, _stat: &FileStat) -> bool {
+        true
+    }
+
+    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {
+        self.known.lock().unwrap().insert(path.clone(), (*stat, hash));
+    }
+}
+
+impl Memory for Arc<Credulous> {
+    fn open(&self, _directory: &Path) -> Arc<dyn HashMemo> {
+        Arc::clone(self) as Arc<dyn HashMemo>
+    }
+
+    fn close(&self, _memo: Arc<dyn HashMemo>) {}
+}
+
+fn digest(tree: &ContextTree) -> [u8; 32] {
+    let selector = Selector { sources: vec![".".to_owned()], exclude: Vec::new(), parents: false, tree: String::new() };
+    select(CopySource::context(tree), &selector).unwrap().digest(tree).unwrap()
+}
+
+/// The content of every file.
+fn contents(tree: &ContextTree) -> BTreeMap<ImagePath, ContentHash> {
+    let (mut found, mut pending) = (BTreeMap::new(), vec![ImagePath::root()]);
+    while let Some(path) = pending.pop() {
+        match tree.node(&path).unwrap().unwrap().kind {
+            ViewKind::Directory => pending.extend(tree.children(&path).unwrap().iter().map(|name| path.join(name))),
+            ViewKind::File { .. } => drop(found.insert(path.clone(), tree.content(&path).unwrap())),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn open(directory: &Path, memo: Arc<dyn HashMemo>) -> ContextTree {
+    ContextTree::open(directory, None, memo).unwrap()
+}
+
+/// Builds once with the memory and compares with what is there. Answers the files that are not what is remembered of them.
+fn stale(directory: &Path, memory: &dyn Memory) -> Vec<String> {
+    let memo = memory.open(directory);
+    let remembering = open(directory, Arc::clone(&memo));
+    let fresh = open(directory, Arc::new(NoMemo));
+    let mut wrong = Vec::new();
+    if digest(&remembering) != digest(&fresh) {
+        let (believed, real) = (contents(&remembering), contents(&fresh));
+        wrong.extend(
+            real.iter().filter(|(path, hash)| believed.get(*path) != Some(hash)).map(|(path, _)| path.to_string()),
+        );
+        assert!(!wrong.is_empty(), "the digests differ and no file does");
+    }
+    drop(remembering);
+    memory.close(memo);
+    wrong
+}
+
+/// Builds while somebody writes to the big file; whatever comes out must not be remembered if it is wrong.
+fn build_while_written(root: &Path, memory: &dyn Memory) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut byte = 0_u8;
+            while !is_over.load(Ordering::Relaxed) {
+                byte = byte.wrapping_add(1);
+                overwrite_big(root, byte);
+            }
+        });
+        for _ in 0..3 {
+            let memo = memory.open(root);
+            let tree = open(root, Arc::clone(&memo));
+            match tree.content(&ImagePath::new(BIG)) {
+                Ok(_) | Err(ViewError::Changed { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+            drop(tree);
+            memory.close(memo);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+    });
+}
+
+/// Plays tricks for so many rounds. Answers how it was deceived, if it was.
+fn campaign(directory: &Path, memory: &dyn Memory, rounds: u64, seed: u64) -> Result<(), String> {
+    let mut world = World::new(&directory.join("context"), seed);
+    let mut last = Vec::new();
+    for round in 0..rounds {
+        let count = 1 + world.below(3);
+        last = (0..count).map(|_| world.play()).collect();
+        let wrong = stale(world.root(), memory);
+        if !wrong.is_empty() {
+            return Err(format!("round {round}, after {last:?}: stale are {wrong:?} (BLD_STAT_SEED={seed})"));
+        }
+        if world.below(25) == 0 {
+            build_while_written(world.root(), memory);
+        }
+    }
+    // What is still untold of must not come out later either.
+    world.let_go();
+    let wrong = stale(world.root(), memory);
+    if wrong.is_empty() { Ok(()) } else { Err(format!("at the end, after {last:?}: {wrong:?} (BLD_STAT_SEED={seed})")) }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    number("BLD_STAT_SEED").unwrap_or(now.as_secs() ^ u64::from(now.subsec_nanos()) << 20)
+}
+
+#[test]
+fn no_trick_makes_it_stale() {
+    let rounds = number("BLD_STAT_ROUNDS").unwrap_or(2000);
+    // On a disk and in memory: their clocks and their mapped pages are not alike.
+    for (place, rounds) in [(std::env::temp_dir(), rounds.div_ceil(2)), ("/dev/shm".into(), rounds / 2)] {
+        let directory = tempfile::tempdir_in(&place).unwrap();
+        let (memory, seed, begun) = (Real::new(directory.path()), seed(), Instant::now());
+        if let Err(deceived) = campaign(directory.path(), &memory, rounds, seed) {
+            panic!("{}: {deceived}", place.display());
+        }
+        let (hits, remembered) = (memory.hits.load(Ordering::Relaxed), memory.remembered.load(Ordering::Relaxed));
+        drop(std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!(
+                "{}: {rounds} rounds in {:.1} s, none stale; {hits} hashes were known, {remembered} became known (seed {seed})\n",
+                place.display(),
+                begun.elapsed().as_secs_f64()
+            )
+            .as_bytes(),
+        ));
+        // Who remembers nothing is never wrong.
+        assert!(hits > rounds * 20 && remembered > rounds / 2, "{hits} {remembered}");
+    }
+}
+
+/// The tricks are good: they deceive who believes less than the whole status.
+#[test]
+fn the_credulous_are_deceived() {
+    let believers: [(&str, fn(&FileStat) -> FileStat); 4] = [
+        ("size and modification time", |stat| FileStat {
+            device: 0,
+            inode: 0,
+            mode: 0,
+            ctime: Timestamp::FIXED,
+            ..*stat
+        }),
+        ("all but the change time", |stat| FileStat { ctime: Timestamp::FIXED, ..*stat }),
+        ("all but the change time's fraction", |stat| FileStat {
+            ctime: Timestamp { nanoseconds: 0, ..stat.ctime },
+            ..*stat
+        }),
+        ("all but the inode and the change time", |stat| FileStat { inode: 0, ctime: Timestamp::FIXED, ..*stat }),
+    ];
+    for (what, believes) in believers {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = Arc::new(Credulous { believes, known: Mutex::default() });
+        let outcome = campaign(directory.path(), &memory, 500, seed());
+        assert!(outcome.is_err(), "who believes {what} was not deceived");
+    }
+}
+
+/// A store to a page that is dirty already changes no time. So it must matter that there is somebody who could make one.
+#[test]
+fn a_file_mapped_for_writing_is_not_believed() {
+    for place in [std::env::temp_dir(), "/dev/shm".into()] {
+        let directory = tempfile::tempdir_in(&place).unwrap();
+        let (context, memory) = (directory.path().join("context"), Real::new(directory.path()));
+        std::fs::create_dir(&context).unwrap();
+        let path = context.join("f");
+        std::fs::write(&path, vec![b'a'; 300_000]).unwrap();
+        let mapped = Mapped::new(std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap();
+        mapped.store(0, b'b');
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(stale(&context, &memory), Vec::<String>::new());
+        mapped.store(0, b'c');
+        assert_eq!(stale(&context, &memory), Vec::<String>::new(), "{}", place.display());
+        let tree = open(&context, memory.open(&context));
+        assert!(!tree.is_settled(&ImagePath::new("f")).unwrap());
+        drop(mapped);
+        // Now whoever writes has to say so.
+        let memo = memory.open(&context);
+        let tree = open(&context, Arc::clone(&memo));
+        assert!(tree.is_settled(&ImagePath::new("f")).unwrap());
+        drop(tree);
+        memory.close(memo);
+        assert_eq!(stale(&context, &memory), Vec::<String>::new());
+        assert_eq!(memory.hits.load(Ordering::Relaxed), 1, "what nobody can write to is remembered");
+    }
+}
+
+/// Between the hash for the key and the copy, a mapped file may change without a trace.
+#[test]
+fn what_is_copied_is_what_was_hashed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("f");
+    std::fs::write(&path, vec![b'a'; 300_000]).unwrap();
+    let mapped = Mapped::new(std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap();
+    mapped.store(0, b'b');
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let tree = open(directory.path(), Arc::new(NoMemo));
+    let file = ImagePath::new("f");
+    let hash = tree.content(&file).unwrap();
+    mapped.store(0, b'c');
+    assert_eq!(tree.content(&file).unwrap(), hash);
+    // The status tells nothing, so the file opens; it must be the copy that looks at the bytes.
+    tree.open(&file).unwrap();
+    assert!(!tree.is_settled(&file).unwrap());
+}
