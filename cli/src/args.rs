@@ -1,6 +1,7 @@
 //! The command line as typed. Mirrors the flags one to one and needs no I/O; `commands` resolve it into requests.
 
 pub(crate) mod builds;
+pub(crate) mod cache;
 pub(crate) mod debugging;
 pub(crate) mod images;
 pub(crate) mod plan;
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     Rmi(images::RmiArgs),
     /// Remove what nothing needs: images without a name, layers and blobs that no image and no cached result needs
     Prune(images::PruneArgs),
+    /// Look into the cache: results of steps, cache mounts, what takes up space; and remove parts of it
+    #[command(arg_required_else_help = true)]
+    Cache(cache::CacheArgs),
     /// Bring images from their registries into the local store
     Pull(registry::PullArgs),
     /// Bring an image to a registry
@@ -236,6 +240,10 @@ pub(crate) struct BuildArgs {
     /// What to do: build, check, outline, targets or subrequests.describe, with `,format=json` for JSON
     #[arg(long, value_name = "METHOD[,format=json]")]
     pub(crate) call: Option<String>,
+
+    /// Copy what is at a path of a stage to a directory here after the build, also if it failed; may be given several times
+    #[arg(long, value_name = "STAGE:/PATH=DIR")]
+    pub(crate) collect: Vec<String>,
 
     /// Make errors of silent traps: undefined variables, unused build arguments, wildcards that match nothing, broken JSON arrays,
     /// comments that became values

@@ -76,6 +76,11 @@ pub(crate) fn is_offline() -> bool {
     variable("BLD_OFFLINE").is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
+/// `BLD_CACHE_SIZE`: how large the cache may be after a build.
+pub(crate) fn cache_size() -> Option<String> {
+    variable("BLD_CACHE_SIZE").filter(|text| !text.trim().is_empty())
+}
+
 /// Where the store is, unless `--root` or `BLD_ROOT` says otherwise.
 pub(crate) fn default_root(is_root: bool) -> Result<PathBuf, CommandError> {
     if is_root {

@@ -9,7 +9,7 @@
 //! | 10 | something would have to be built: `bld plan`, `--fail-on-miss` |
 //! | 130, 143 | stopped by SIGINT, SIGTERM |
 //! | 101 | a mistake of bld's own |
-//! | any | `bld run`: what the process returned; 125 where the above says 1, 126 and 127 as shells have it |
+//! | any | `bld run`, `bld shell`, `bld exec`: what the process returned; 125 where the above says 1, 126 and 127 as shells have it |
 
 use std::error::Error;
 use std::path::Path;
@@ -106,6 +106,12 @@ impl CommandError {
     pub(crate) fn maybe_hint(mut self, hint: Option<String>) -> CommandError {
         self.hints.extend(hint);
         self
+    }
+
+    /// Adds what to do about it, if nothing is known yet.
+    #[must_use]
+    pub(crate) fn or_hint(self, hint: &str) -> CommandError {
+        if self.hints.is_empty() { self.hint(hint) } else { self }
     }
 
     /// Success if nothing failed. One failure is itself; several are reported here, and the error counts them: `3 {what}`.

@@ -207,6 +207,11 @@ const FLAGS: &[Missing] = &[
 
 /// Flags of the other commands.
 const LIST_FLAGS: &[Missing] = &[
+    missing(
+        &["--min-free-space", "--free-storage", "--keep-storage-min"],
+        "the cache has one limit",
+        "write `bld prune --max-size SIZE`; SIZE may be a part of the disk like 10%",
+    ),
     missing(&["--tls-verify", "--cert-dir", "--insecure", "--skip-tls-verify"], REGISTRY_FILE, REGISTRY_KEYS),
     missing(&["--creds", "--authfile"], CREDENTIALS, LOGIN),
     missing(&["--disable-content-trust", "--sign-by"], "nothing is signed", "leave it out"),
@@ -266,7 +271,7 @@ const COMMANDS: &[Missing] = &[
     missing(
         &["system", "info", "df", "du"],
         "there is no daemon to ask",
-        "`bld images` lists the images, `bld prune` makes room",
+        "`bld cache du` shows what takes up space, `bld images` lists the images, `bld prune` makes room",
     ),
     missing(
         &["from", "mount", "umount", "unmount", "config", "add", "copy", "containers"],

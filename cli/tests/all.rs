@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests run programs and look at their own environment")]
 
 mod attacks;
+mod builds;
 mod cache;
 mod checks;
 mod concurrency;

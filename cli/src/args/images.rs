@@ -225,10 +225,24 @@ pub(crate) struct TagArgs {
 
 /// `bld prune`.
 #[derive(Debug, Args)]
+#[command(after_help = super::cache::SIZE_HELP)]
 pub(crate) struct PruneArgs {
     /// Also everything cached: results of steps, cache mounts, logs. Only images with a name stay
     #[arg(short, long)]
     pub(crate) all: bool,
+
+    /// Also results of steps and cache mounts, those used longest ago, until no more than SIZE is left of them. docker's names for it
+    /// are known too: --max-used-space, --reserved-space, --keep-storage
+    #[arg(long, value_name = "SIZE", aliases = ["max-used-space", "reserved-space", "keep-storage"])]
+    pub(crate) max_size: Option<String>,
+
+    /// Also results of steps and cache mounts that were not used for so long: 36h, 14d. With --max-size only as many as needed
+    #[arg(long, value_name = "DURATION", alias = "keep-duration")]
+    pub(crate) unused_for: Option<String>,
+
+    /// docker's way to write --unused-for: until=DURATION or unused-for=DURATION
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<String>,
 }
 
 /// `bld image prune`.

@@ -2,6 +2,7 @@
 
 mod build;
 mod builds;
+mod cache;
 mod debugging;
 mod diff;
 mod entries;
@@ -158,6 +159,7 @@ fn act(cli: Cli) -> Result<(), CommandError> {
         Command::Tag(args) => tag::run(&session, &args),
         Command::Rmi(args) => rmi::run(&session, &args),
         Command::Prune(args) => prune::run(&session, &args),
+        Command::Cache(args) => cache::run(&session, &args.command),
         Command::Save(args) => save::run(&session, &args),
         Command::Pull(args) => pull::run(&session, &args),
         Command::Push(args) => push::run(&session, &args),

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use bld_cache::Store;
 use bld_cache::store::Build;
+use bld_solver::explain::facts::BuildFacts;
 use bld_solver::record::BuildRecord;
 use bld_solver::record::Outcome;
 use bld_solver::record::SCHEMA;
@@ -28,7 +29,20 @@ pub(super) fn find_build(store: &Store, text: Option<&str>) -> Result<BuildRecor
     if let Some(path) = text.and_then(exported::path) {
         return Ok(Exported::open(path)?.record);
     }
-    read_record(&find_stored(store, text)?)
+    let mut record = read_record(&find_stored(store, text)?)?;
+    add_exec(store, &mut record)?;
+    Ok(record)
+}
+
+/// Adds what the steps ran with: it is among the facts of the build, which many builds share.
+fn add_exec(store: &Store, record: &mut BuildRecord) -> Result<(), CommandError> {
+    let Some(bytes) = store.builds().facts_of(&record.id)? else { return Ok(()) };
+    // Facts of another version are none.
+    let facts: BuildFacts = serde_json::from_slice(&bytes).unwrap_or_default();
+    for step in &mut record.steps {
+        step.exec = facts.step(step.vertex).and_then(|facts| facts.exec.clone());
+    }
+    Ok(())
 }
 
 /// The same, as it is stored.

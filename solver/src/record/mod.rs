@@ -137,8 +137,8 @@ pub struct StepRecord {
     pub took_us: Option<u64>,
     /// Its definition key, in hex.
     pub key: String,
-    /// What it ran with, if it is a RUN: for `bld shell`. It stays in the store: an exported record has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What it ran with, if it is a RUN and the store knows it: for `bld shell`. No part of the record as others see it.
+    #[serde(skip)]
     pub exec: Option<ExecFacts>,
 }
 

@@ -119,7 +119,7 @@ pub(super) struct Built<'a> {
     pub(super) recorder: &'a Recorder,
     pub(super) build: &'a str,
     /// The results of [`Collected::end`] in their order, if the build went well.
-    pub(super) results: Option<&'a [Record]>,
+    pub(super) made: Option<&'a [Record]>,
     /// The keys, if the build came as far.
     pub(super) prepared: Option<&'a Prepared>,
 }
@@ -128,7 +128,7 @@ pub(super) struct Built<'a> {
 pub(super) fn run(built: &Built<'_>, all: &[Collected<'_>]) {
     let seen = Seen { built, outcomes: built.recorder.seen().0 };
     for (index, one) in all.iter().enumerate() {
-        let result = built.results.and_then(|results| results.get(index));
+        let result = built.made.and_then(|made| made.get(index));
         if let Err(problem) = seen.copy(one, result) {
             let Collection { stage, path, .. } = one.collection;
             write_line(&format!("warning: --collect {stage}:{path}: {}", one_line(&problem)));

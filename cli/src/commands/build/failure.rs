@@ -1,9 +1,11 @@
 //! A failed build in the user's words: the place in the Dockerfile, the cause, what to do.
 
+use bld_cache::Store;
 use bld_executor::ExecuteError;
 use bld_executor::context::IgnoreFileError;
 use bld_executor::image::ImagesError;
 use bld_parser::diagnostic::Diagnostic;
+use bld_solver::explain::facts::number;
 use bld_solver::graph::VertexId;
 use bld_solver::lower::LowerError;
 use bld_solver::lower::Plan;
@@ -53,6 +55,15 @@ pub(super) fn explain(
     }
     let failed = CommandError::failed(message);
     failed.maybe_hint(advised(cause, vertex, plan, &tail, no_context).or_else(|| hint(cause)))
+}
+
+/// The same, and how to look at what the step left, if that was kept and there is nothing better to say.
+pub(super) fn with_shell(failed: CommandError, store: &Store, build: &str, vertex: VertexId) -> CommandError {
+    match store.kept().get(build, number(vertex)) {
+        Ok(Some(_)) => failed.or_hint("`bld shell` opens a shell in what the step left"),
+        // Only a hint.
+        Ok(None) | Err(_) => failed,
+    }
 }
 
 /// What `--fail-on-miss` has to say.

@@ -56,6 +56,7 @@ use bld_solver::solve::prepare;
 use bld_solver::solve::solve;
 
 use self::checks::Checks;
+use self::collect::Built;
 use self::context::MainContext;
 use self::dockerfile::Source;
 use self::recorder::Clock;
@@ -245,7 +246,17 @@ async fn build(
         }
         Ok(Solved::Made(solve(&plan.graph, &prepared, &worker, recorder.as_ref(), &admission).await?))
     };
-    let outcome = match solved.await {
+    let solved = solved.await;
+    let made = match &solved {
+        Ok(Solved::Made(records)) => records.get(plan.images.len()..),
+        _ => None,
+    };
+    let prepared = recording.keys();
+    let built = Built { store, worker: &worker, plan: &plan, recorder: &recorder, build: &build_id, made, prepared };
+    if purpose == Purpose::Build {
+        collect::run(&built, &collected);
+    }
+    let outcome = match solved {
         Ok(Solved::Made(records)) => {
             let results: Vec<_> = plan.images.iter().zip(&records).collect();
             finish::finish(&worker, request, &results, puller.as_ref(), &recorder).await
@@ -257,7 +268,10 @@ async fn build(
             }
             return prediction.print(json, request.fail_on_miss.as_ref());
         }
-        Err(error) => Err(failure::explain(&error, &plan, &quoted, &recorder, main.is_only_a_dockerfile())),
+        Err(error) => {
+            let failed = failure::explain(&error, &plan, &quoted, &recorder, main.is_only_a_dockerfile());
+            Err(failure::with_shell(failed, store, &build_id, error.vertex()))
+        }
     };
     if request.quiet {
         // An image for another machine is nothing to keep quiet about.

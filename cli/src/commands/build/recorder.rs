@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::time::Duration;
 use std::time::Instant;
 
 use bld_solver::explain::Cause;
@@ -43,9 +42,12 @@ struct State {
     missed: HashSet<u32>,
     phases: Vec<Phase>,
     explainer: Option<Explainer<StoreArchive>>,
-    /// Time spent on explanations.
-    explaining: Duration,
+    /// Done once, when the first step begins.
+    first: Option<FirstStep>,
 }
+
+/// What is to be done when the first step begins.
+type FirstStep = Box<dyn FnOnce() + Send>;
 
 /// What was seen of a step.
 #[derive(Debug, Clone, Default)]
@@ -116,15 +118,24 @@ impl Recorder {
         self.state().phases.push(phase);
     }
 
-    /// All that was seen: the steps, the phases, the time that explanations took.
-    pub(super) fn seen(&self) -> (HashMap<VertexId, Watched>, Vec<Phase>, Duration) {
+    /// Does something when the first step begins, if one does.
+    pub(super) fn on_first_step(&self, work: FirstStep) {
+        self.state().first = Some(work);
+    }
+
+    /// All that was seen: the steps, and the phases.
+    pub(super) fn seen(&self) -> (HashMap<VertexId, Watched>, Vec<Phase>) {
         let state = self.state();
-        (state.steps.clone(), state.phases.clone(), state.explaining)
+        (state.steps.clone(), state.phases.clone())
     }
 
     /// The clock of the build.
     pub(super) fn clock(&self) -> Clock {
         self.clock
+    }
+
+    fn first_step(&self, vertex: VertexId) -> Option<FirstStep> {
+        if self.plain.kind(vertex).1 { self.state().first.take() } else { None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -133,12 +144,9 @@ impl Recorder {
 }
 
 impl State {
-    fn explain(&mut self, vertex: VertexId) -> Option<Cause> {
-        let begun = Instant::now();
+    fn explain(&self, vertex: VertexId) -> Option<Cause> {
         let missed = |above: u32| self.missed.contains(&above);
-        let cause = self.explainer.as_ref().map(|known| known.explain(number(vertex), &missed));
-        self.explaining += begun.elapsed();
-        cause
+        self.explainer.as_ref().map(|known| known.explain(number(vertex), &missed))
     }
 }
 
@@ -148,6 +156,9 @@ impl Reporter for Recorder {
             Event::Log { .. } | Event::Warning { .. } => {}
             Event::Started => {
                 let now = self.clock.us();
+                if let Some(work) = self.first_step(vertex) {
+                    work();
+                }
                 let cause = {
                     let mut state = self.state();
                     let cause = self.plain.kind(vertex).0.then(|| state.explain(vertex)).flatten();

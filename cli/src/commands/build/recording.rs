@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bld_cache::Store;
@@ -101,7 +103,7 @@ impl Subject {
 /// Where the main build context is, for people.
 fn context(request: &BuildRequest) -> String {
     match &request.context {
-        ContextSource::Directory(path) => path.display().to_string(),
+        ContextSource::Directory(path) => one_name(path).display().to_string(),
         ContextSource::Stdin => "-".to_owned(),
         ContextSource::Remote(remote) => remote.shown(),
     }
@@ -113,10 +115,18 @@ pub(super) fn project(request: &BuildRequest) -> String {
     let context = context(request);
     match &request.dockerfile {
         DockerfilePath::Default => context,
-        DockerfilePath::Given(_, path) => format!("{context}\0{}", path.display()),
+        DockerfilePath::Given(_, path) => match one_name(path) {
+            path if path == Path::new(&context).join("Dockerfile") => context,
+            path => format!("{context}\0{}", path.display()),
+        },
         DockerfilePath::Stdin => format!("{context}\0-"),
         DockerfilePath::Remote(http) => format!("{context}\0{}", http.url),
     }
+}
+
+/// A path as everybody else would write it.
+fn one_name(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 impl<'a> Recording<'a> {
@@ -139,7 +149,27 @@ impl<'a> Recording<'a> {
             reachable.clone().filter(|id| self.plan.graph.vertex(**id).no_cache).map(|id| number(*id)).collect();
         let names = reachable.map(|id| (number(*id), self.plan.graph.vertex(*id).name.clone())).collect();
         self.recorder.explain_with(Explainer::new(Arc::clone(&facts), archive, forced, names));
+        if !self.stored.get() {
+            self.announce();
+        }
         self.known = Some((facts, prepared));
+    }
+
+    /// The keys, once they are known.
+    pub(super) fn keys(&self) -> Option<&Prepared> {
+        self.known.as_ref().map(|(_, prepared)| prepared)
+    }
+
+    /// Sees to it that the build is known from its first step on: it may be killed.
+    fn announce(&self) {
+        let record = self.header(Status::Unfinished);
+        let (store, project) = (self.store.clone(), self.subject.project.clone());
+        self.recorder.on_first_step(Box::new(move || {
+            let bytes = serde_json::to_vec(&record).unwrap_or_default();
+            let build = Build { id: record.id, project, started_us: record.started_us, record: bytes };
+            // Whatever is wrong with the store is said at the end.
+            drop(store.builds().put(&build, None, KEPT));
+        }));
     }
 
     /// What earlier builds of the project were.
@@ -171,9 +201,22 @@ impl<'a> Recording<'a> {
 
     /// The record as it is now.
     fn record(&self, status: Status, error: Option<&CommandError>, images: Vec<ImageRecord>) -> BuildRecord {
-        let (seen, phases, _) = self.recorder.seen();
-        let clock = self.recorder.clock();
+        let (seen, phases) = self.recorder.seen();
         let mut record = BuildRecord {
+            error: error.map(|error| self.secrets.masked(error.message())),
+            images,
+            phases,
+            steps: self.steps(&seen, status),
+            ..self.header(status)
+        };
+        record.critical_path = critical_path(&record);
+        record
+    }
+
+    /// The record of a build that has not done anything.
+    fn header(&self, status: Status) -> BuildRecord {
+        let clock = self.recorder.clock();
+        BuildRecord {
             schema: SCHEMA,
             bld: env!("CARGO_PKG_VERSION").to_owned(),
             id: self.subject.id.clone(),
@@ -184,15 +227,13 @@ impl<'a> Recording<'a> {
             started_us: clock.started_us,
             wall_us: clock.us(),
             status,
-            error: error.map(|error| self.secrets.masked(error.message())),
-            images,
-            phases,
-            steps: self.steps(&seen, status),
+            error: None,
+            images: Vec::new(),
+            phases: Vec::new(),
+            steps: Vec::new(),
             critical_path: Vec::new(),
             arguments: self.subject.arguments.clone(),
-        };
-        record.critical_path = critical_path(&record);
-        record
+        }
     }
 
     fn steps(&self, seen: &HashMap<VertexId, Watched>, status: Status) -> Vec<StepRecord> {

@@ -25,6 +25,7 @@ use super::checked_outputs::check_mirrors;
 use super::checked_outputs::check_outputs;
 use super::checked_outputs::image_options;
 use super::checks::ARGUMENT;
+use super::collect::Collection;
 use super::given::Entitlement;
 use super::given::SecretSource;
 use super::given::agents;
@@ -100,6 +101,8 @@ pub(super) struct BuildRequest {
     pub(super) call: Call,
     /// Silent traps are errors.
     pub(super) strict: bool,
+    /// `--collect`.
+    pub(super) collections: Vec<Collection>,
     /// What stands in for `# check=`.
     pub(super) checks: Option<CheckOptions>,
 }
@@ -260,6 +263,7 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         quiet: args.quiet || progress(args)? == Progress::Quiet,
         call: Call::parse(if args.check { "check" } else { args.call.as_deref().unwrap_or("build") })?,
         strict: args.strict,
+        collections: args.collect.iter().map(|text| Collection::parse(text)).collect::<Result<_, _>>()?,
         checks,
     })
 }

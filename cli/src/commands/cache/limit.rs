@@ -44,9 +44,9 @@ impl Limit {
     /// What the environment says.
     pub(in crate::commands) fn of_environment() -> Result<Option<Limit>, CommandError> {
         let Some(text) = environment::cache_size() else { return Ok(None) };
-        Limit::parse(&text).map(Some).ok_or_else(|| {
-            CommandError::usage(format!("BLD_CACHE_SIZE is `{text}`: it must be a size")).hint(SIZES)
-        })
+        Limit::parse(&text)
+            .map(Some)
+            .ok_or_else(|| CommandError::usage(format!("BLD_CACHE_SIZE is `{text}`: it must be a size")).hint(SIZES))
     }
 
     fn bytes(&self, root: &Path) -> Result<u64, CommandError> {
@@ -180,9 +180,13 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, expected) in
-            [("24h", Some(86_400)), ("14d", Some(1_209_600)), ("2w", Some(1_209_600)), ("1h30m", Some(5400)), ("x", None)]
-        {
+        for (text, expected) in [
+            ("24h", Some(86_400)),
+            ("14d", Some(1_209_600)),
+            ("2w", Some(1_209_600)),
+            ("1h30m", Some(5400)),
+            ("x", None),
+        ] {
             assert_eq!(duration(text), expected, "{text}");
         }
         for text in ["", "d", "-1d", "1.5d", "-5m"] {

@@ -34,7 +34,8 @@ const HEADINGS: [(&str, &str); 13] = [
     ("Step", "STEP"),
 ];
 
-const STANDARD: &str = "{{.ID}}\t{{.Step}}\t{{.Instruction}}\t{{.Size}}\t{{.Cost}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.Project}}";
+const STANDARD: &str =
+    "{{.ID}}\t{{.Step}}\t{{.Instruction}}\t{{.Size}}\t{{.Cost}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.Project}}";
 
 /// Longer instructions are cut off in tables.
 const WIDTH: usize = 40;

@@ -21,7 +21,6 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::list::at;
-use super::rows::SHORT;
 use crate::args::cache::CacheMountBrowseArgs;
 use crate::args::cache::CacheMountListArgs;
 use crate::args::cache::CacheMountRemoveArgs;
@@ -155,7 +154,8 @@ pub(super) fn browse(store: &Store, args: &CacheMountBrowseArgs) -> Result<(), C
     let stat = rustix::fs::fstat(&found).map_err(said)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
-            let rows = entries(&open(&root, &args.path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(said)?).map_err(said)?;
+            let rows =
+                entries(&open(&root, &args.path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(said)?).map_err(said)?;
             print(&table::columns(&rows, 2))
         }
         FileType::RegularFile => {
@@ -211,7 +211,13 @@ fn entries(directory: &OwnedFd) -> Result<Vec<Vec<String>>, Errno> {
 
 fn row(stat: &Stat, name: String) -> Vec<String> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    vec![permissions(stat.st_mode), format!("{}:{}", stat.st_uid, stat.st_gid), size.to_string(), at(stat.st_mtime), name]
+    vec![
+        permissions(stat.st_mode),
+        format!("{}:{}", stat.st_uid, stat.st_gid),
+        size.to_string(),
+        at(stat.st_mtime),
+        name,
+    ]
 }
 
 fn permissions(mode: u32) -> String {
@@ -267,6 +273,7 @@ fn failed(verb: &str, path: &Path, errno: Errno) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::cache::rows::SHORT;
 
     #[test]
     fn modes() {

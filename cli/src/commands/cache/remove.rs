@@ -34,8 +34,12 @@ pub(super) fn run(store: &Store, args: &CacheRemoveArgs) -> Result<(), CommandEr
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     lines.push(format!("Total reclaimed space: {}\n", human_size(removed.bytes)));
     print(&lines.join("\n"))?;
-    let again: BTreeSet<&str> =
-        rows.iter().filter(|row| !row.is_base()).map(|row| row.place.as_str()).filter(|place| !place.is_empty()).collect();
+    let again: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| !row.is_base())
+        .map(|row| row.place.as_str())
+        .filter(|place| !place.is_empty())
+        .collect();
     if !again.is_empty() {
         let verb = if again.len() == 1 { "runs" } else { "run" };
         let again: Vec<String> = again.into_iter().map(one_line).collect();

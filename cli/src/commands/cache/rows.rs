@@ -166,8 +166,12 @@ pub(super) fn named<'a>(rows: &'a [Row], here: &[i64], text: &str) -> Result<Vec
         let digits = (id.len() + 4).max(SHORT);
         let ids: Vec<String> = found.iter().take(4).map(|row| row.id().chars().take(digits).collect()).collect();
         let more = if found.len() > ids.len() { " ..." } else { "" };
-        return Err(CommandError::failed(format!("`{text}` could be {} results: {}{more}", found.len(), ids.join(", ")))
-            .hint("write more of the ID"));
+        return Err(CommandError::failed(format!(
+            "`{text}` could be {} results: {}{more}",
+            found.len(),
+            ids.join(", ")
+        ))
+        .hint("write more of the ID"));
     }
     Ok(found)
 }

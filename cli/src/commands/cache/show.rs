@@ -22,8 +22,22 @@ use crate::ui::one_line;
 use crate::ui::plain::write_line;
 
 const FIELDS: [&str; 16] = [
-    "ID", "Step", "Stage", "Instruction", "Project", "Build", "Vertex", "CostUs", "CreatedAt", "LastUsedAt", "Size", "State", "Keys",
-    "Layers", "Parts", "LogBytes",
+    "ID",
+    "Step",
+    "Stage",
+    "Instruction",
+    "Project",
+    "Build",
+    "Vertex",
+    "CostUs",
+    "CreatedAt",
+    "LastUsedAt",
+    "Size",
+    "State",
+    "Keys",
+    "Layers",
+    "Parts",
+    "LogBytes",
 ];
 
 /// Instead of a value that nobody else should see.
@@ -142,7 +156,9 @@ fn text(row: &Row, layers: &[Layer], parts: &[KeyPart], log: Option<u64>) -> Str
         let log = match log {
             None => "none, or it is gone".to_owned(),
             Some(0) => "it printed nothing".to_owned(),
-            Some(size) => format!("{}: `bld logs {} {}:{}`", human_size(size), origin.build, row.stage, row.step.unwrap_or(0)),
+            Some(size) => {
+                format!("{}: `bld logs {} {}:{}`", human_size(size), origin.build, row.stage, row.step.unwrap_or(0))
+            }
         };
         line("Log", &log);
     }

@@ -68,12 +68,16 @@ fn parts(rows: &[Row], census: &Census, args: &CacheUsageArgs) -> Vec<Part> {
     let mut parts = match args.by {
         None => vec![all_steps, all_mounts],
         Some(UsageBy::Mount) => {
-            let mut parts: Vec<Part> = census.mounts.iter().map(|(mount, bytes)| Part {
-                name: one_line(&mount.id),
-                count: mount.copies.len() as u64,
-                bytes: *bytes,
-                ..Part::default()
-            }).collect();
+            let mut parts: Vec<Part> = census
+                .mounts
+                .iter()
+                .map(|(mount, bytes)| Part {
+                    name: one_line(&mount.id),
+                    count: mount.copies.len() as u64,
+                    bytes: *bytes,
+                    ..Part::default()
+                })
+                .collect();
             parts.sort_by(|left, right| (right.bytes, &left.name).cmp(&(left.bytes, &right.name)));
             parts.push(all_steps);
             parts

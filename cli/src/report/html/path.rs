@@ -50,10 +50,15 @@ pub(super) fn critical_path(record: &BuildRecord) -> String {
 
 fn line(out: &mut String, class: &str, what: &str, took: u64, wall: u64) {
     let percent = words::percent(took, wall);
+    let part = if percent < 1.0 {
+        String::new()
+    } else {
+        format!("<i class=\"part {class}\" style=\"--part:{percent:.1}%\"></i>")
+    };
     write!(
         out,
         "<tr class=\"{class}\"><td><i class=\"swatch {class}\"></i>{what}</td><td class=\"q\">{}</td>\
-         <td class=\"q share\">{}<i class=\"part {class}\" style=\"--part:{percent:.1}%\"></i></td></tr>\n",
+         <td class=\"q share\">{}{part}</td></tr>\n",
         words::duration(took),
         words::share(took, wall)
     )

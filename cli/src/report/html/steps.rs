@@ -30,8 +30,8 @@ pub(super) fn steps(report: &Report<'_>) -> String {
     filters(&mut out, report);
     out.push_str(
         "<table class=\"steps\"><thead><tr><th scope=\"col\" class=\"n\">#</th><th scope=\"col\">Step</th>\
-         <th scope=\"col\">Result</th><th scope=\"col\" class=\"q\" data-sort=\"wall\">Time</th>\
-         <th scope=\"col\" class=\"q\" data-sort=\"cpu\"><abbr title=\"processor time\">CPU</abbr></th>\
+         <th scope=\"col\" class=\"result\">Result</th><th scope=\"col\" class=\"q\" data-sort=\"wall\">Time</th>\
+         <th scope=\"col\" class=\"q cpu\" data-sort=\"cpu\"><abbr title=\"processor time\">CPU</abbr></th>\
          <th scope=\"col\" class=\"q\" data-sort=\"memory\"><abbr title=\"peak of resident memory of the largest process\">Memory</abbr></th>\
          <th scope=\"col\" class=\"q\" data-sort=\"layer\"><abbr title=\"bytes of the files in its layer\">Layer</abbr></th></tr></thead>\n",
     );
@@ -50,9 +50,9 @@ fn wall(report: &Report<'_>, step: &StepRecord) -> u64 {
 fn filters(out: &mut String, report: &Report<'_>) {
     out.push_str("<div class=\"tools\" hidden><span class=\"filters\" role=\"group\" aria-label=\"show\">");
     let steps = &report.record.steps;
-    write!(out, "<button type=\"button\" data-show=\"\" aria-pressed=\"true\">All {}</button>", steps.len()).ok();
+    out.push_str("<button type=\"button\" data-show=\"\" aria-pressed=\"true\">All</button>");
     for outcome in [Outcome::Failed, Outcome::Ran, Outcome::Cached, Outcome::Canceled, Outcome::NotReached] {
-        let count = steps.iter().filter(|step| step.outcome == outcome).count();
+        let count = steps.iter().filter(|step| step.outcome == outcome && !is_base(step)).count();
         if count > 0 {
             let (class, word) = (class(outcome), words::outcome(outcome));
             write!(
@@ -77,9 +77,14 @@ pub(super) fn class(outcome: Outcome) -> &'static str {
     }
 }
 
+/// Whether it is a FROM that cost nothing: it is no step that was cached.
+fn is_base(step: &StepRecord) -> bool {
+    !step.counts && step.outcome == Outcome::Cached
+}
+
 fn row(out: &mut String, report: &Report<'_>, step: &StepRecord, path: &BTreeSet<u32>, longest: u64) {
     let (place, instruction) = parts(step);
-    let outcome = class(step.outcome);
+    let outcome = if is_base(step) { "base" } else { class(step.outcome) };
     let took = wall(report, step);
     let cpu = step.usage.map(|usage| usage.user_us + usage.system_us).filter(|cpu| *cpu > 0);
     let memory = step.usage.map(|usage| usage.peak_memory).filter(|memory| *memory > 0);
@@ -123,7 +128,8 @@ fn row(out: &mut String, report: &Report<'_>, step: &StepRecord, path: &BTreeSet
 
 /// What became of it, and why.
 fn result(out: &mut String, step: &StepRecord, is_critical: bool) {
-    let (outcome, word) = (class(step.outcome), words::outcome(step.outcome));
+    let (outcome, word) =
+        if is_base(step) { ("base", "base") } else { (class(step.outcome), words::outcome(step.outcome)) };
     write!(out, "<td class=\"result\"><span class=\"outcome {outcome}\"><i class=\"dot {outcome}\"></i>{word}</span>")
         .ok();
     if is_critical {
@@ -149,7 +155,7 @@ fn quantity(out: &mut String, name: &str, value: Option<String>, percent: Option
     match value {
         Some(value) => {
             write!(out, "<td class=\"q\" data-name=\"{name}\">{}", Text(&value)).ok();
-            if let Some(percent) = percent {
+            if let Some(percent) = percent.filter(|percent| *percent >= 1.0) {
                 write!(out, "<i class=\"part\" style=\"--part:{percent:.1}%\"></i>").ok();
             }
             out.push_str("</td>");
