@@ -104,7 +104,7 @@ pub(crate) fn human_time(us: u64) -> String {
     let seconds = us.saturating_add(500_000) / 1_000_000;
     match seconds {
         _ if us < 99_500 => format!("{}ms", us.saturating_add(500) / 1000),
-        0..60 if tenths < 600 => format!("{}.{}s", tenths / 10, tenths % 10),
+        _ if tenths < 600 => format!("{}.{}s", tenths / 10, tenths % 10),
         0..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
     }

@@ -44,13 +44,12 @@ fn nothing_is_lost() {
     assert!(raw(&["logs", &second, "work:3"]) == expected);
     // With the results it goes for good, and that is said.
     scene.says(&["prune", "--all"]);
-    if scene.bld(&["builds", "show", &second]).code == Some(0) {
-        let gone = scene.bld(&["logs", &second, "work:3"]);
-        assert_eq!(gone.code, Some(1), "{}", gone.failure());
-        holds(&gone.stderr, &["what work:3 printed is gone", &first]);
-        let all = scene.bld(&["logs", &second]).succeeded();
-        holds(&all.stderr, &["note: what work:3 printed is gone"]);
-    }
+    let gone = scene.bld(&["logs", &second, "work:3"]);
+    assert_eq!(gone.code, Some(1), "{}", gone.failure());
+    holds(&gone.stderr, &["what work:3 printed is gone", &first]);
+    let all = scene.bld(&["logs", &second]).succeeded();
+    holds(&all.stderr, &["note: what work:3 printed is gone"]);
+    holds(&scene.says(&["builds", "show", &second]), &[" gone\n"]);
 }
 
 #[test]

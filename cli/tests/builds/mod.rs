@@ -164,7 +164,7 @@ fn a_build_is_shown_whole() {
         serde_json::from_str(&scene.says(&["builds", "show", &id, "--format", "json"])).unwrap();
     assert_eq!(json["id"], id.as_str());
     assert_eq!(json["schema"], 1);
-    assert_eq!(scene.says(&["builds", "show", "--format", "{{.status}} {{len .steps}}"]), "succeeded 3\n");
+    assert_eq!(scene.says(&["builds", "show", "--format", "{{.status}} {{len .steps}}"]), "succeeded 4\n");
     // What the path says the build waited for is the time it took.
     let wall = json["wall_us"].as_u64().unwrap();
     let length =

@@ -48,6 +48,7 @@ pub(super) fn of_exec(exec: &Exec) -> Vec<Change<Exec>> {
     for (index, (name, value)) in env.iter().enumerate() {
         changes.keyed("env.name", texts(name), |exec, to| exec.env[index].0 = to);
         changes.keyed("env.value", texts(value), |exec, to| exec.env[index].1 = to);
+        changes.keyed("env.border", moved_letter(&env[index]), |exec, to| exec.env[index] = to);
     }
     changes.unkeyed("unkeyed_env", lists(unkeyed_env, &pair), |exec, to| exec.unkeyed_env = to);
     changes.keyed("cwd", paths(cwd), |exec, to| exec.cwd = to);
@@ -74,6 +75,19 @@ pub(super) fn of_exec(exec: &Exec) -> Vec<Change<Exec>> {
     changes.unkeyed("shm_size", options(shm_size.as_ref(), 77), |exec, to| exec.shm_size = to);
     changes.inside("platform", of_platform(platform), |exec, to| exec.platform = to);
     changes.list()
+}
+
+/// A letter of the name as one of the value.
+fn moved_letter((name, value): &(String, String)) -> Option<(String, String)> {
+    let (place, last) = name.char_indices().next_back()?;
+    Some((name[..place].to_owned(), format!("{last}{value}")))
+}
+
+/// The same digits, divided elsewhere.
+fn moved(uid: u32, gid: u32) -> Vec<(u32, u32)> {
+    let digits = format!("{uid}{gid}");
+    let divided = (1..digits.len()).map(|place| digits.split_at(place));
+    divided.map(|(uid, gid)| (uid.parse().unwrap(), gid.parse().unwrap())).collect()
 }
 
 fn networks(mode: NetworkMode) -> [NetworkMode; 2] {
@@ -154,6 +168,7 @@ fn of_cache(cache: &CacheMount) -> Vec<Change<CacheMount>> {
     changes.keyed("mode", [mode ^ 1], |cache, to| cache.mode = to);
     changes.keyed("uid", [uid + 1], |cache, to| cache.uid = to);
     changes.keyed("gid", [gid + 1], |cache, to| cache.gid = to);
+    changes.keyed("uid and gid", moved(*uid, *gid), |cache, (uid, gid)| (cache.uid, cache.gid) = (uid, gid));
     changes.keyed("read_only", [!read_only], |cache, to| cache.read_only = to);
     changes.list()
 }
@@ -177,6 +192,7 @@ fn of_secret(secret: &SecretMount) -> Vec<Change<SecretMount>> {
     changes.keyed("mode", [mode ^ 1], |secret, to| secret.mode = to);
     changes.keyed("uid", [uid + 1], |secret, to| secret.uid = to);
     changes.keyed("gid", [gid + 1], |secret, to| secret.gid = to);
+    changes.keyed("uid and gid", moved(*uid, *gid), |secret, (uid, gid)| (secret.uid, secret.gid) = (uid, gid));
     changes.list()
 }
 
@@ -189,6 +205,7 @@ fn of_ssh(agent: &SshMount) -> Vec<Change<SshMount>> {
     changes.keyed("mode", [mode ^ 1], |agent, to| agent.mode = to);
     changes.keyed("uid", [uid + 1], |agent, to| agent.uid = to);
     changes.keyed("gid", [gid + 1], |agent, to| agent.gid = to);
+    changes.keyed("uid and gid", moved(*uid, *gid), |agent, (uid, gid)| (agent.uid, agent.gid) = (uid, gid));
     changes.list()
 }
 

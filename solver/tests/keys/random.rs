@@ -202,7 +202,7 @@ fn content() -> impl Strategy<Value = MountContent> {
 
 /// Mode, user and group.
 fn owned() -> impl Strategy<Value = (u32, u32, u32)> {
-    (select(vec![0o400, 0o755]), 0_u32..2, 0_u32..2)
+    (select(vec![0o400, 0o755]), 0_u32..2, select(vec![0, 12]))
 }
 
 fn owner() -> impl Strategy<Value = Option<Owner>> {

@@ -22,6 +22,7 @@ use bld_solver::solve::Prepared;
 
 use super::recorder::Recorder;
 use super::recorder::Watched;
+use crate::commands::debugging::files::short;
 use crate::environment;
 use crate::error::CommandError;
 use crate::error::causes;
@@ -149,7 +150,7 @@ impl Seen<'_> {
             Some(record) => (record.state.layers.clone(), one.end),
             None => self.last_state(one)?,
         };
-        let step = sanitize(&self.built.plan.graph.vertex(id).name.replace('\n', " "));
+        let step = sanitize(&short(&self.built.plan.graph.vertex(id).name));
         let view = self.built.worker.layers_view(&layers).map_err(|error| text(&error))?;
         let notes = collect(&view, path, directory).map_err(|error| format!("{} after {step}", text(&error)))?;
         let plain = self.built.recorder.plain();

@@ -43,6 +43,7 @@ use bld_oci::Timestamp;
 use bld_parser::ast::Dockerfile;
 use bld_parser::diagnostic::Diagnostic;
 use bld_parser::diagnostic::Severity;
+use bld_solver::explain::advice::advice;
 use bld_solver::explain::facts::IgnoreFile;
 use bld_solver::graph::VertexId;
 use bld_solver::lower::IgnoreRules;
@@ -65,6 +66,7 @@ use self::recording::Recording;
 use self::recording::Subject;
 use self::request::BuildRequest;
 use super::Session;
+use super::cache::limit;
 use super::outputs::Output;
 use crate::args::BuildArgs;
 use crate::args::plan::PlanArgs;
@@ -75,6 +77,9 @@ use crate::ui::excerpt::Quoted;
 use crate::ui::one_line;
 use crate::ui::plain::Plain;
 use crate::ui::plain::write_line;
+
+/// Steps that ran in vain and took so long are worth advice after the build; `bld why` gives the rest.
+const WORTH_A_NOTE: Duration = Duration::from_secs(5);
 
 /// How long stopped steps may take to clean up. What is left then the next bld removes.
 const CLEAN_UP: Duration = Duration::from_secs(10);
@@ -114,10 +119,11 @@ fn run_for(session: &Session, request: &BuildRequest, purpose: Purpose) -> Resul
     let store = session.open_store()?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        tokio::select! {
+        let result = tokio::select! {
             result = build(session, request, purpose, helper, &store) => result,
             signal = stopped() => Err(CommandError::signal(signal)),
-        }
+        };
+        request.records.end_stopped(result, request.quiet).await
     });
     // Waits for the threads of steps that were stopped: they clean up after themselves.
     runtime.shutdown_timeout(CLEAN_UP);
@@ -230,7 +236,7 @@ async fn build(
     targets.extend(collected.iter().map(|one| one.end));
     let subject = Subject::new(build_id.clone(), request, &source, &quoted, &dockerfile.0, &plan);
     let ignore_files = ignore_files(request, &main, &source)?;
-    let mut recording = Recording::new(store, &secrets, Arc::clone(&recorder), subject, &plan);
+    let mut recording = Recording::new(store, request, &secrets, Arc::clone(&recorder), subject, &plan);
     if purpose == Purpose::Build {
         store.kept().clear()?;
     } else {
@@ -291,7 +297,17 @@ async fn build(
         memo.save()?;
     }
     let recorded = recording.end(&outcome);
-    request.records.write(&recorded, request.quiet).await.and(outcome.map(drop))
+    if let Some(limit) = &request.cache_limit
+        && recorder.has_run()
+    {
+        limit::enforce(store, limit, request.quiet);
+    }
+    if !request.quiet {
+        for advice in advice(&recorded).iter().filter(|advice| Duration::from_micros(advice.cost_us) >= WORTH_A_NOTE) {
+            write_line(&format!("note: {}", one_line(&advice.text)));
+        }
+    }
+    request.records.end(&recorded, outcome.map(drop), request.quiet).await
 }
 
 /// What became of the graph.

@@ -129,6 +129,12 @@ impl Recorder {
         (state.steps.clone(), state.phases.clone())
     }
 
+    /// Whether any step ran, to its end or not.
+    pub(super) fn has_run(&self) -> bool {
+        let ran = |step: &Watched| matches!(step.outcome, Some(Outcome::Ran | Outcome::Failed));
+        self.state().steps.values().any(ran)
+    }
+
     /// The clock of the build.
     pub(super) fn clock(&self) -> Clock {
         self.clock

@@ -68,6 +68,7 @@ pub(super) struct Subject {
 #[derive(Debug)]
 pub(super) struct Recording<'a> {
     store: &'a Store,
+    request: &'a BuildRequest,
     secrets: &'a Secrets,
     recorder: Arc<Recorder>,
     subject: Subject,
@@ -132,12 +133,13 @@ fn one_name(path: &Path) -> PathBuf {
 impl<'a> Recording<'a> {
     pub(super) fn new(
         store: &'a Store,
+        request: &'a BuildRequest,
         secrets: &'a Secrets,
         recorder: Arc<Recorder>,
         subject: Subject,
         plan: &'a Plan,
     ) -> Recording<'a> {
-        Recording { store, secrets, recorder, subject, plan, known: None, stored: Cell::new(false) }
+        Recording { store, request, secrets, recorder, subject, plan, known: None, stored: Cell::new(false) }
     }
 
     /// The keys are known: from now on misses can be explained.
@@ -194,8 +196,7 @@ impl<'a> Recording<'a> {
             Err(error) => self.record(Status::Failed, Some(error), Vec::new()),
         };
         self.store(&record);
-        // Whole environments are for `bld shell` in this store, not for files that people pass on.
-        record.steps.iter_mut().for_each(|step| step.exec = None);
+        without_environments(&mut record);
         record
     }
 
@@ -373,6 +374,11 @@ impl<'a> Recording<'a> {
     }
 }
 
+/// Whole environments are for `bld shell` in this store, not for files that people pass on.
+fn without_environments(record: &mut BuildRecord) {
+    record.steps.iter_mut().for_each(|step| step.exec = None);
+}
+
 /// Masks what is not a name of a field or of a variant.
 fn mask_values(value: &mut serde_json::Value, masked: &dyn Fn(&str) -> String) {
     match value {
@@ -392,7 +398,10 @@ impl Drop for Recording<'_> {
     fn drop(&mut self) {
         // Nobody said how it ended: a signal did.
         if !self.stored.get() {
-            self.store(&self.record(Status::Canceled, None, Vec::new()));
+            let mut record = self.record(Status::Canceled, None, Vec::new());
+            self.store(&record);
+            without_environments(&mut record);
+            self.request.records.keep_stopped(record);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Where the record of a build goes beside the store: `--report`, `--trace`, a collector of spans.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use bld_executor::output::collector;
 use bld_executor::output::collector::Posting;
@@ -24,6 +26,8 @@ pub(in crate::commands) struct Records {
     pub(super) trace: Option<PathBuf>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` and what belongs to it.
     pub(super) telemetry: Option<Telemetry>,
+    /// The record of a build that was stopped, until it is written.
+    stopped: Mutex<Option<BuildRecord>>,
 }
 
 impl Records {
@@ -40,12 +44,43 @@ impl Records {
             report: file("--report", &args.report)?,
             trace: file("--trace", &args.trace)?,
             telemetry: Telemetry::from_variables(&environment::variable),
+            stopped: Mutex::default(),
         })
+    }
+
+    /// Takes the record of a build that was stopped: nothing can be waited for in the middle of that.
+    pub(super) fn keep_stopped(&self, record: BuildRecord) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
+    }
+
+    /// Writes the record of a build that has ended. If that failed too, the build's error is the one that counts.
+    pub(super) async fn end(
+        &self,
+        record: &BuildRecord,
+        outcome: Result<(), CommandError>,
+        quiet: bool,
+    ) -> Result<(), CommandError> {
+        match (outcome, self.write(record, quiet).await) {
+            (Err(error), Err(unwritten)) => {
+                write_line(&sanitize(&format!("note: {}", unwritten.message())));
+                Err(error)
+            }
+            (outcome, written) => outcome.and(written),
+        }
+    }
+
+    /// The same for a build that was stopped, if one was.
+    pub(super) async fn end_stopped(&self, outcome: Result<(), CommandError>, quiet: bool) -> Result<(), CommandError> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match stopped {
+            Some(record) => self.end(&record, outcome, quiet).await,
+            None => outcome,
+        }
     }
 
     /// Writes the files and sends the spans. A collector that does not take them is worth a note; a file that cannot be written is an
     /// error.
-    pub(in crate::commands) async fn write(&self, record: &BuildRecord, quiet: bool) -> Result<(), CommandError> {
+    async fn write(&self, record: &BuildRecord, quiet: bool) -> Result<(), CommandError> {
         self.send(record, quiet).await;
         if let Some(path) = &self.report {
             describe(path, &format!("{}\n", serde_json::to_string_pretty(record)?))?;

@@ -44,6 +44,7 @@ use crate::args::BuildArgs;
 use crate::args::ContextPerms;
 use crate::args::Network;
 use crate::args::Progress;
+use crate::commands::cache::limit::Limit;
 use crate::commands::outputs;
 use crate::commands::outputs::Output;
 use crate::commands::outputs::OutputKind;
@@ -95,6 +96,8 @@ pub(super) struct BuildRequest {
     pub(super) metadata_file: Option<PathBuf>,
     /// Where else the record of the build goes.
     pub(super) records: Records,
+    /// How large the cache may be in the end.
+    pub(super) cache_limit: Option<Limit>,
     /// Print nothing but the digest.
     pub(super) quiet: bool,
     /// `--call`.
@@ -259,6 +262,7 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<BuildRequest, CommandError> {
         images,
         iidfile,
         metadata_file,
+        cache_limit: Limit::of_environment()?,
         records,
         quiet: args.quiet || progress(args)? == Progress::Quiet,
         call: Call::parse(if args.check { "check" } else { args.call.as_deref().unwrap_or("build") })?,

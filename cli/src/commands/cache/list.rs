@@ -67,11 +67,7 @@ fn value(args: &CacheListArgs, row: &Row, is_cut: bool) -> Value {
     let record = &row.result.record;
     let origin = record.origin.as_ref();
     let instruction = one_line(&row.instruction).replace('\t', " ");
-    let instruction = if is_cut && instruction.chars().count() > WIDTH {
-        format!("{}...", instruction.chars().take(WIDTH - 3).collect::<String>())
-    } else {
-        instruction
-    };
+    let instruction = if is_cut { cut(&instruction, WIDTH) } else { instruction };
     let step = if row.place.is_empty() { "<none>".to_owned() } else { one_line(&row.place) };
     let values = [
         origin.map(|origin| origin.build.clone()).unwrap_or_default(),
@@ -89,6 +85,14 @@ fn value(args: &CacheListArgs, row: &Row, is_cut: bool) -> Value {
         step,
     ];
     Value::Struct(HEADINGS.iter().zip(values).map(|((field, _), value)| Field::new(field, value)).collect())
+}
+
+/// The beginning of a text that is too long.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    format!("{}...", text.chars().take(width.saturating_sub(3)).collect::<String>())
 }
 
 /// A time as docker writes it.

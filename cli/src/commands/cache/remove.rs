@@ -41,10 +41,11 @@ pub(super) fn run(store: &Store, args: &CacheRemoveArgs) -> Result<(), CommandEr
         .filter(|place| !place.is_empty())
         .collect();
     if !again.is_empty() {
-        let verb = if again.len() == 1 { "runs" } else { "run" };
+        let (verb, it) = if again.len() == 1 { ("runs", "it") } else { ("run", "them") };
         let again: Vec<String> = again.into_iter().map(one_line).collect();
         write_line(&format!(
-            "note: {} {verb} again when a build needs it; what stands upon it is found again if that makes the same files",
+            "note: {} {verb} again when a build needs {it}: not as long as what was made of {it} is cached; \
+             `bld build --no-cache=STAGE:N` runs a step in any case",
             again.join(", ")
         ));
     }

@@ -41,7 +41,7 @@ impl Row {
             None => (String::new(), name),
         };
         let step = place.rsplit(' ').next().and_then(|count| count.split_once('/')?.0.parse().ok());
-        let instruction = instruction.to_owned();
+        let instruction = if origin.is_none() { "(base image)".to_owned() } else { instruction.to_owned() };
         let stage = origin.map(|origin| origin.stage.clone()).unwrap_or_default();
         let project = origin.map(|origin| origin.project.clone()).unwrap_or_default();
         let is_base = is_base(&instruction, result.record.origin.is_some());

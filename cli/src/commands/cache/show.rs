@@ -144,7 +144,7 @@ fn text(row: &Row, layers: &[Layer], parts: &[KeyPart], log: Option<u64>) -> Str
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{:<13} {}", format!("{name}:"), one_line(value));
+        let _ = writeln!(out, "{}", format!("{:<13} {}", format!("{name}:"), one_line(value)).trim_end());
     };
     line("ID", &row.id());
     line("Step", if row.place.is_empty() { "<none>" } else { &row.place });
@@ -175,7 +175,8 @@ fn text(row: &Row, layers: &[Layer], parts: &[KeyPart], log: Option<u64>) -> Str
     if !parts.is_empty() {
         out.push_str("Made of:\n");
         for part in parts {
-            let _ = writeln!(out, "  {:<14} {}", one_line(&part.name), one_line(&part.value));
+            let line = format!("  {:<14} {}", one_line(&part.name), one_line(&part.value));
+            let _ = writeln!(out, "{}", line.trim_end());
         }
     }
     out

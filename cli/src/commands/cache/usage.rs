@@ -7,6 +7,7 @@ use bld_cache::LayerId;
 use bld_cache::Store;
 use bld_cache::store::Census;
 
+use super::list::cut;
 use super::rows;
 use super::rows::Row;
 use crate::args::cache::CacheUsageArgs;
@@ -24,6 +25,9 @@ const HEADINGS: [(&str, &str); 5] =
 
 const STANDARD: &str = "{{.Name}}\t{{.Count}}\t{{.Size}}";
 const WITH_PROJECT: &str = "{{.Name}}\t{{.Count}}\t{{.Size}}\t{{.Project}}";
+
+/// Longer names are cut off in tables.
+const WIDTH: usize = 60;
 
 /// Something that takes up space.
 #[derive(Debug, Default)]
@@ -50,6 +54,11 @@ pub(super) fn run(store: &Store, args: &CacheUsageArgs) -> Result<(), CommandErr
     let census = store.garbage().census()?;
     let mut parts = parts(&rows, &census, args);
     parts.push(Part { name: "Total".to_owned(), bytes: census.total(), ..Part::default() });
+    if matches!(format, ListFormat::Table(_)) && !args.verbose {
+        for part in &mut parts {
+            part.name = cut(&part.name, WIDTH);
+        }
+    }
     let shown: Vec<Value> = parts.iter().map(value).collect();
     print(&format.render(&HEADINGS, &shown)?)
 }

@@ -54,7 +54,8 @@ pub(super) fn find(store: &Store, wanted: Wanted<'_>) -> Result<StepFiles, Comma
         if let Some(kept) = store.kept().newest()? {
             let record = store.builds().get(&kept.build)?.and_then(|build| steps::read_record(&build).ok());
             let name = record.as_ref().and_then(|record| record.vertex(kept.vertex)).map(|step| step.name.clone());
-            return Ok(of_kept(kept, wanted.before, name.as_deref()));
+            // Who names it knows.
+            return Ok(of_kept(kept, wanted.before, name.as_deref().filter(|_| wanted.step.is_none())));
         }
     }
     let record = steps::find_build(store, wanted.build)?;
@@ -74,19 +75,19 @@ pub(super) fn find(store: &Store, wanted: Wanted<'_>) -> Result<StepFiles, Comma
         Outcome::Cached | Outcome::Ran => after(store, &record, step)?,
         Outcome::Failed => {
             let layers = before(store, &record, step)?;
-            notes.push(format!("nothing is kept of {}: these are the files it began with", step.name));
+            notes.push(format!("nothing is kept of {}: these are the files it began with", short(&step.name)));
             layers
         }
         Outcome::Canceled | Outcome::NotReached => {
             let address = step.address();
-            return Err(CommandError::failed(format!("the build did not get to the end of {}", step.name))
+            return Err(CommandError::failed(format!("the build did not get to the end of {}", short(&step.name)))
                 .hint(format!("`--before {address}` is what it would have begun with, if that was made")));
         }
     };
     let run = below(&record, step).find(|step| step.exec.is_some());
     let borrowed = match run {
         Some(run) if run.vertex == step.vertex => None,
-        Some(run) => Some(format!("environment, user and working directory are those of {}", run.name)),
+        Some(run) => Some(format!("environment, user and working directory are those of {}", short(&run.name))),
         None => Some("no RUN came before: the environment is empty, the user is root".to_owned()),
     };
     Ok(StepFiles { layers, facts: run.and_then(|run| run.exec.clone()), notes, borrowed })
@@ -99,7 +100,7 @@ fn of_kept(kept: Kept, before: bool, name: Option<&str>) -> StepFiles {
     }
     let facts = serde_json::from_slice(&kept.facts).ok();
     let what = if before { "the files it began with" } else { "the files it left" };
-    let notes = name.map(|name| format!("{name} failed: these are {what}")).into_iter().collect();
+    let notes = name.map(|name| format!("{} failed: these are {what}", short(name))).into_iter().collect();
     StepFiles { layers, facts, notes, borrowed: None }
 }
 
@@ -112,32 +113,57 @@ fn before(store: &Store, record: &BuildRecord, step: &StepRecord) -> Result<Vec<
     match step.inputs.first() {
         Some(input) => match record.vertex(*input) {
             Some(input) => after(store, record, input),
-            None => {
-                Err(CommandError::failed(format!("the record of the build does not say what {} began with", step.name)))
-            }
+            None => Err(CommandError::failed(format!(
+                "the record of the build does not say what {} began with",
+                short(&step.name)
+            ))),
         },
         None => Ok(Vec::new()),
     }
+}
+
+fn unrecorded(step: &StepRecord) -> CommandError {
+    CommandError::failed(format!("the record of the build does not say what {} began with", short(&step.name)))
 }
 
 /// The files a step left that went well.
 fn after(store: &Store, record: &BuildRecord, step: &StepRecord) -> Result<Vec<LayerId>, CommandError> {
     let mut hash = [0; 32];
     if hex::decode_to_slice(&step.key, &mut hash).is_err() {
-        return Err(CommandError::failed(format!("the record of build {} has no key of {}", record.id, step.name)));
+        return Err(CommandError::failed(format!(
+            "the record of build {} has no key of {}",
+            record.id,
+            short(&step.name)
+        )));
     }
     let key = CacheKey::from_stored(hash);
     if let Some(found) = store.records().get(key)? {
         return Ok(found.state.layers);
     }
+    // Nobody's step and no record: `scratch`, and the layers of COPY --link on top of others.
+    if step.number.is_none() && step.inputs.len() != 1 {
+        let mut layers = Vec::new();
+        for input in &step.inputs {
+            let input = record.vertex(*input).ok_or_else(|| unrecorded(step))?;
+            layers.extend(after(store, record, input)?);
+        }
+        return Ok(layers);
+    }
     let error = CommandError::failed(match store.records().tombstone(key)? {
         Some(tombstone) => {
             let age = human_age(environment::now().seconds.saturating_sub(tombstone.seconds)).to_lowercase();
-            format!("the files of {} are gone: they were removed {age} {}", step.name, tombstone.reason)
+            format!("the files of {} are gone: they were removed {age} {}", short(&step.name), tombstone.reason)
         }
-        None => format!("the files of {} are not in the cache", step.name),
+        None => format!("the files of {} are not in the cache", short(&step.name)),
     });
     Err(error.hint("a build makes them again: `bld build` as before"))
+}
+
+/// As much of a step's name as a line has room for.
+pub(in crate::commands) fn short(name: &str) -> String {
+    const ROOM: usize = 60;
+    let line = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= ROOM { line } else { line.chars().take(ROOM - 1).chain(['…']).collect() }
 }
 
 /// The layers as files: what is only known from a registry is fetched now, unless that is forbidden.

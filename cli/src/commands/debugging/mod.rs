@@ -9,4 +9,4 @@
 pub(super) mod cp;
 pub(super) mod inside;
 
-mod files;
+pub(super) mod files;

@@ -52,6 +52,7 @@ pub(crate) fn page(report: &Report<'_>) -> String {
     out.push_str("<main>\n");
     failure(&mut out, report);
     out.push_str(&timeline::timeline(record));
+    advice(&mut out, record);
     out.push_str(&steps::steps(report));
     out.push_str("<div class=\"pair\">\n");
     out.push_str(&path::critical_path(record));
@@ -212,6 +213,19 @@ fn failure(out: &mut String, report: &Report<'_>) {
         }
     }
     out.push_str("</section>\n");
+}
+
+/// What would have made it shorter.
+fn advice(out: &mut String, record: &BuildRecord) {
+    let found = bld_solver::explain::advice::advice(record);
+    if found.is_empty() {
+        return;
+    }
+    out.push_str("<section id=\"advice\"><h2>Advice</h2>\n<ul class=\"advice\">");
+    for advice in found {
+        write!(out, "<li>{}</li>", Text(&advice.text)).ok();
+    }
+    out.push_str("</ul>\n</section>\n");
 }
 
 fn footer(out: &mut String, record: &BuildRecord) {

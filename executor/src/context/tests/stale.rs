@@ -29,7 +29,9 @@ use super::super::ContextTree;
 use super::super::FileStat;
 use super::super::HashMemo;
 use super::super::NoMemo;
+use super::super::beneath;
 use super::super::store_memo::StoreMemo;
+use super::super::watch;
 use crate::copy::CopySource;
 use crate::copy::select;
 use crate::sandbox::sys::Mapped;
@@ -298,6 +300,45 @@ fn a_file_mapped_for_writing_is_not_believed() {
         assert_eq!(stale(&context, &memory), Vec::<String>::new());
         assert_eq!(memory.hits.load(Ordering::Relaxed), 1, "what nobody can write to is remembered");
     }
+}
+
+#[test]
+fn whoever_can_write_is_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, other) = (directory.path().join("f"), directory.path().join("g"));
+    std::fs::write(&path, "f").unwrap();
+    std::fs::hard_link(&path, &other).unwrap();
+    let shows = |path: &Path, seconds: i64| {
+        let file = std::fs::File::open(path).unwrap();
+        let stat = FileStat::of(&beneath::status(&file).unwrap());
+        let time = Timestamp { seconds, nanoseconds: 1 };
+        watch::shows_changes(&file, &FileStat { mtime: time, ctime: time, ..stat })
+    };
+    let now =
+        i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let reader = std::fs::File::open(&path).unwrap();
+    assert!(shows(&path, now));
+    let writer = std::fs::File::options().append(true).open(&other).unwrap();
+    // Long ago or not: the next write shows, the one after a look at the times need not.
+    assert!(!shows(&path, now) && !shows(&path, 5) && !shows(&other, 5));
+    drop(writer);
+    assert!(shows(&path, now) && shows(&other, now));
+    drop(reader);
+    // Files of others do not tell, so only time can.
+    let foreign = if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
+        path
+    } else {
+        "/etc/passwd".into()
+    };
+    let without_privilege = move || {
+        let mut sets = rustix::thread::capabilities(None).unwrap();
+        sets.effective.remove(rustix::thread::CapabilitySet::LEASE);
+        rustix::thread::set_capabilities(None, sets).unwrap();
+        !shows(&foreign, now) && !shows(&foreign, now - 30) && shows(&foreign, now - 100)
+    };
+    // Capabilities are a thread's own.
+    assert!(std::thread::spawn(without_privilege).join().unwrap());
 }
 
 /// Between the hash for the key and the copy, a mapped file may change without a trace.
