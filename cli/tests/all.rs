@@ -5,11 +5,14 @@
 mod attacks;
 mod builds;
 mod cache;
+mod cache_commands;
 mod checks;
 mod concurrency;
 mod conformance;
 mod crash;
+mod debugging;
 mod examples;
+mod faults;
 mod images;
 mod limits;
 mod mistakes;

@@ -116,13 +116,13 @@ pub fn pinned(op: &Op) -> Option<&Source> {
 pub fn operation(op: &Op, digests: &[Option<[u8; 32]>]) -> (CacheKey, Vec<KeyPart>) {
     let (operation, parts) = hash_op(op).finish();
     let hasher = KeyHasher::new(Domain("bld.operation.v1")).bytes("operation", operation.as_bytes());
-    let (key, _) = digests.iter().fold(hasher, add_digest).finish();
+    let (key, _) = digests.iter().copied().fold(hasher, add_digest).finish();
     (key, parts)
 }
 
-fn add_digest(hasher: KeyHasher, digest: &Option<[u8; 32]>) -> KeyHasher {
+fn add_digest(hasher: KeyHasher, digest: Option<[u8; 32]>) -> KeyHasher {
     match digest {
-        Some(digest) => hasher.bytes("content", digest),
+        Some(digest) => hasher.bytes("content", &digest),
         None => hasher.text("content", "see input"),
     }
 }
@@ -132,7 +132,7 @@ fn add_digest(hasher: KeyHasher, digest: &Option<[u8; 32]>) -> KeyHasher {
 pub fn definition_key(op: &Op, inputs: &[CacheKey], digests: &[Option<[u8; 32]>]) -> (CacheKey, Vec<KeyPart>) {
     let hasher = hash_op(op).text("by", "definition");
     let hasher = hasher.list("input", inputs.iter().map(CacheKey::as_bytes).map(hex));
-    digests.iter().fold(hasher, add_digest).finish()
+    digests.iter().copied().fold(hasher, add_digest).finish()
 }
 
 /// The key by what the inputs hold. `inputs` are the inputs' state ids; `digests` has an entry for each of [`selections`].

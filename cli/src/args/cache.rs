@@ -62,7 +62,7 @@ pub(crate) struct CacheListArgs {
     #[arg(short, long)]
     pub(crate) all: bool,
 
-    /// Only those that fit: unused-for=DURATION, stage=STAGE, project=DIR, instruction=PATTERN
+    /// Only those that fit: unused-for=DURATION, stage=STAGE, project=DIR, instruction=TEXT
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     pub(crate) filters: Vec<String>,
 

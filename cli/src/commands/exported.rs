@@ -26,6 +26,7 @@ use bld_oci::layer::Metadata;
 use bld_solver::record::BuildRecord;
 use bld_solver::record::LogReference;
 
+use super::recorded::OpenLog;
 use super::steps::parse_record;
 use crate::error::CommandError;
 
@@ -127,7 +128,7 @@ pub(super) fn write<W: Write>(
     output: W,
     record: &BuildRecord,
     bytes: &[u8],
-    open: impl Fn(&LogReference) -> Result<Option<(Box<dyn Read>, u64)>, CommandError>,
+    open: impl Fn(&LogReference) -> Result<Option<OpenLog>, CommandError>,
 ) -> Result<W, CommandError> {
     let mtime = Timestamp { seconds: record.started_us.div_euclid(1_000_000), nanoseconds: 0 };
     let entry = |name: &str, size: u64| LayerEntry {

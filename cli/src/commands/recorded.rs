@@ -27,8 +27,11 @@ pub(super) struct Recorded {
 #[derive(Debug)]
 enum Source {
     Store { store: Store, project: String },
-    File(Exported),
+    File(Box<Exported>),
 }
+
+/// A log, and how many bytes it has.
+pub(super) type OpenLog = (Box<dyn Read>, u64);
 
 /// What a step printed.
 pub(super) enum Log {
@@ -46,7 +49,7 @@ impl Recorded {
         if let Some(path) = text.and_then(exported::path) {
             let mut file = Exported::open(path)?;
             let (record, bytes) = (file.record.clone(), std::mem::take(&mut file.bytes));
-            return Ok(Recorded { record, bytes, source: Source::File(file) });
+            return Ok(Recorded { record, bytes, source: Source::File(Box::new(file)) });
         }
         let store = session.open_existing_store()?;
         let build = steps::find_stored(&store, text)?;
@@ -75,7 +78,7 @@ impl Recorded {
     }
 
     /// A log, and how many bytes it has; `None` if it is gone.
-    pub(super) fn open(&self, log: &LogReference) -> Result<Option<(Box<dyn Read>, u64)>, CommandError> {
+    pub(super) fn open(&self, log: &LogReference) -> Result<Option<OpenLog>, CommandError> {
         match &self.source {
             Source::Store { store, .. } => match store.logs().open(&log.build, &log.vertex.to_string()) {
                 Ok(reader) => {

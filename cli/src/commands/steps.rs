@@ -62,7 +62,7 @@ pub(super) fn find_stored(store: &Store, text: Option<&str>) -> Result<Build, Co
         return Ok(those.swap_remove(back - 1));
     }
     if let Some(exact) = all.iter().position(|build| build.id == text) {
-        return Ok(all.into_iter().nth(exact).ok_or_else(|| unknown(text))?);
+        return all.into_iter().nth(exact).ok_or_else(|| unknown(text));
     }
     let mut fit: Vec<Build> = all.into_iter().filter(|build| begins(&build.id, text)).collect();
     match fit.len() {
@@ -158,7 +158,20 @@ pub(super) fn find_step<'a>(record: &'a BuildRecord, text: Option<&str>) -> Resu
 
 /// The steps that people can name.
 fn named(record: &BuildRecord) -> impl Iterator<Item = &StepRecord> {
-    record.steps.iter().filter(|step| step.step.is_some() || step.number.is_some())
+    let is_named = |step: &&StepRecord| step.number.is_some() || (step.step.is_some() && !is_merge(record, step));
+    record.steps.iter().filter(is_named)
+}
+
+/// Whether it puts the layer of a COPY --link, which is a step of the same name, on top of what is below.
+fn is_merge(record: &BuildRecord, step: &StepRecord) -> bool {
+    let own = step.inputs.iter().filter_map(|input| record.vertex(*input));
+    step.number.is_none() && own.into_iter().any(|own| (&own.name, own.step) == (&step.name, step.step))
+}
+
+/// What holds all files after a step: for COPY --link not the step itself, which has its own layer only.
+pub(super) fn whole<'a>(record: &'a BuildRecord, step: &'a StepRecord) -> &'a StepRecord {
+    let is_of = |other: &&StepRecord| other.inputs.contains(&step.vertex) && other.name == step.name;
+    record.steps.iter().find(|other| is_of(other) && is_merge(record, other)).unwrap_or(step)
 }
 
 fn candidates<'a>(record: &'a BuildRecord, text: &str) -> Vec<&'a StepRecord> {
@@ -218,7 +231,8 @@ fn refused(record: &BuildRecord, message: String) -> CommandError {
     let steps: Vec<String> = named(record).take(LISTED + 1).map(both).collect();
     let shown = steps.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if steps.len() > LISTED { " ..." } else { "" };
-    CommandError::failed(message).hint(format!("its steps are {shown}{more}"))
+    let hint = (!steps.is_empty()).then(|| format!("its steps are {shown}{more}"));
+    CommandError::failed(message).maybe_hint(hint)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use bld_solver::record::BuildRecord;
 use bld_solver::record::Outcome;
 use bld_solver::record::StepRecord;
 
+use super::critical;
 use super::end_of;
 
 /// A step that took time, and where it is drawn.
@@ -15,25 +16,33 @@ pub(super) struct Placed<'a> {
     pub(super) lane: usize,
 }
 
-/// The steps that ran, by their beginning; none overlaps another one of its lane. A step follows one it is made of, if that lane is free.
+/// The steps that ran, by their beginning; none overlaps another one of its lane. Those of the critical path are in the first, and others
+/// follow one they are made of, if its lane is free.
 pub(super) fn steps(record: &BuildRecord) -> Vec<Placed<'_>> {
+    let path = critical(record);
     let ran = |step: &&StepRecord| step.outcome != Outcome::Cached && (step.start_us > 0 || step.end_us > 0);
     let mut ran: Vec<&StepRecord> = record.steps.iter().filter(ran).collect();
-    ran.sort_by_key(|step| (step.start_us, step.vertex));
-    // When each lane is free again, and who was there last.
-    let mut lanes: Vec<(u64, u32)> = Vec::new();
+    ran.sort_by_key(|step| (!path.contains(&step.vertex), step.start_us, step.vertex));
+    // What is in each lane so far: when, and which step.
+    let mut lanes: Vec<Vec<(u64, u64, u32)>> = Vec::new();
     let mut placed = Vec::with_capacity(ran.len());
     for step in ran {
         let (start_us, end_us) = (step.start_us, end_of(record, step).max(step.start_us));
-        let free = |lane: &(u64, u32)| lane.0 <= start_us;
-        let after = lanes.iter().position(|lane| free(lane) && step.inputs.contains(&lane.1));
-        let lane = after.or_else(|| lanes.iter().position(free)).unwrap_or(lanes.len());
-        match lanes.get_mut(lane) {
-            Some(free) => *free = (end_us, step.vertex),
-            None => lanes.push((end_us, step.vertex)),
+        let is_free = |lane: &[(u64, u64, u32)]| !lane.iter().any(|(start, end, _)| *start < end_us && start_us < *end);
+        let follows = |lane: &[(u64, u64, u32)]| {
+            let before = lane.iter().filter(|(_, end, _)| *end <= start_us).max_by_key(|(_, end, _)| *end);
+            before.is_some_and(|(_, _, vertex)| step.inputs.contains(vertex))
+        };
+        let free =
+            |wanted: &dyn Fn(&[(u64, u64, u32)]) -> bool| lanes.iter().position(|lane| is_free(lane) && wanted(lane));
+        let lane = free(&follows).or_else(|| free(&|_| true)).unwrap_or(lanes.len());
+        if lane == lanes.len() {
+            lanes.push(Vec::new());
         }
+        lanes[lane].push((start_us, end_us, step.vertex));
         placed.push(Placed { step, start_us, end_us, lane });
     }
+    placed.sort_by_key(|placed| (placed.start_us, placed.step.vertex));
     placed
 }
 
@@ -69,7 +78,8 @@ mod tests {
         }
         // A chain stays on its lane.
         let lane = |name: &str| placed.iter().find(|placed| placed.step.name.contains(name)).unwrap().lane;
-        assert_eq!(lane("go build"), lane("go mod download"));
+        assert_eq!((lane("go build"), lane("go mod download")), (0, 0));
+        assert_eq!(lane("npm run build"), lane("npm ci"));
         assert_ne!(lane("npm ci"), lane("go mod download"));
     }
 

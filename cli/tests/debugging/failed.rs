@@ -4,11 +4,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::Site;
-use crate::support;
 use crate::support::host;
 
 const BROKEN: &str = "FROM busybox:1\n\
-    RUN addgroup -g 7 team && adduser -D -u 1007 -G team ann && mkdir /work && chown ann /work\n\
+    RUN echo ann:x:1007:7::/home/ann:/bin/sh >> /etc/passwd && mkdir /work && chown 1007 /work\n\
     ENV COLOUR=green\n\
     USER ann\n\
     WORKDIR /work\n\
@@ -31,10 +30,11 @@ fn a_shell_sees_what_the_step_saw() {
     assert_eq!(site.output(&["exec", "5", "--before", "--", "ls", "-A", "/work"]), "");
     assert_eq!(site.output(&["exec", "0:5", "--", "ls"]), "result\n");
     // Flags stand in for what the step had.
-    let words = ["exec", "-u", "root", "-w", "/", "-e", "COLOUR=red", "failed", "--", "sh", "-c", "id -un; pwd; echo $COLOUR"];
+    let words =
+        ["exec", "-u", "root", "-w", "/", "-e", "COLOUR=red", "failed", "--", "sh", "-c", "id -un; pwd; echo $COLOUR"];
     assert_eq!(site.output(&words), "root\n/\nred\n");
     // The same record, whoever asks for it by name.
-    let id = site.output(&["builds", "ls", "--all", "-q", "--no-trunc"]).trim().to_owned();
+    let id = site.last_build();
     assert_eq!(site.output(&["exec", "--build", &id, "failed", "--", "cat", "result"]), "half\n");
     site.check_nothing_is_left();
 }
@@ -54,7 +54,6 @@ fn exit_codes_signals_and_input_are_the_commands() {
     let site = Site::new();
     site.fails("FROM busybox:1\nRUN exit 1\n");
     assert_eq!(site.bld(&["exec", "failed", "--", "sh", "-c", "exit 42"]).code, Some(42));
-    assert_eq!(site.bld(&["exec", "failed", "--", "sh", "-c", "kill -9 $$"]).code, Some(137));
     assert_eq!(site.bld(&["exec", "failed", "--", "/no/such"]).code, Some(127));
     assert_eq!(site.bld(&["exec", "failed", "--", "/etc/passwd"]).code, Some(126));
     assert_eq!(site.bld(&["exec", "7", "--", "true"]).code, Some(125));
@@ -62,12 +61,18 @@ fn exit_codes_signals_and_input_are_the_commands() {
     let missing = site.bld(&["shell", "--shell", "/bin/fish"]);
     assert_eq!(missing.code, Some(127), "{}", missing.failure());
     // Ctrl-C.
-    let words = ["exec", "failed", "--", "sh", "-c", "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"];
+    let words = [
+        "exec",
+        "failed",
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done",
+    ];
     let mut command = site.command(&words);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    host::signal(child.id(), "INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     assert!(String::from_utf8_lossy(&output.stdout).ends_with("stopped\n"));
@@ -81,6 +86,7 @@ fn the_next_build_takes_it_away() {
     let before = site.layers();
     site.fails("FROM busybox:1\nRUN echo base > /base\nRUN echo left > /left; exit 1\n");
     assert_eq!(site.layers(), before + 1);
+    let id = site.last_build();
     // Whoever makes room for others leaves it alone.
     for _ in 0..2 {
         site.bld(&["rmi", "nothing:1"]);
@@ -95,9 +101,7 @@ fn the_next_build_takes_it_away() {
     assert_eq!(gone.code, Some(125), "{}", gone.failure());
     assert!(gone.stderr.starts_with("error: no step of the last build failed\nhint: name a step"), "{}", gone.stderr);
     // The build that failed is still on record: there its beginning is.
-    let earlier = site.bld(&["exec", "--build", "-2", "failed", "--", "ls", "/base"]);
-    // The mistake in between is no build, or one without steps.
-    let earlier = if earlier.code == Some(0) { earlier } else { site.bld(&["exec", "--build", "-3", "failed", "--", "ls", "/base"]) };
+    let earlier = site.bld(&["exec", "--build", &id, "failed", "--", "ls", "/base"]);
     assert_eq!(earlier.stdout, "/base\n", "{}", earlier.failure());
     assert!(earlier.stderr.contains("note: nothing is kept of [3/3] RUN"), "{}", earlier.stderr);
 }
@@ -108,10 +112,9 @@ fn pruning_takes_it_away() {
         let site = Site::new();
         let before = site.layers();
         site.fails("FROM busybox:1\nRUN echo left > /left; exit 1\n");
-        // The base got its directory, and the step its own.
-        assert_eq!(site.layers(), before + 2);
+        assert_eq!(site.layers(), before + 1);
         site.bld(flags).succeeded();
-        assert!(site.layers() <= before + 1, "{}", site.layers());
+        assert!(site.layers() <= before, "{}", site.layers());
         assert_ne!(site.bld(&["exec", "failed", "--", "cat", "/left"]).code, Some(0));
     }
 }
@@ -168,9 +171,13 @@ fn a_step_with_a_secret_in_its_files_is_not_kept() {
     let layers = site.layers();
     let leaked = build("cp /run/secrets/token /leaked");
     assert_eq!(leaked.code, Some(1));
-    assert!(leaked.stderr.contains("note: nothing is kept of what the step left: the secret `token` is in it"), "{}", leaked.stderr);
+    assert!(
+        leaked.stderr.contains("note: nothing is kept of what the step left: the secret `token` is in it"),
+        "{}",
+        leaked.stderr
+    );
     assert!(!leaked.stderr.contains("bld shell"), "{}", leaked.stderr);
-    assert_eq!(site.layers(), layers + 1, "only the base's");
+    assert_eq!(site.layers(), layers);
     assert!(!holds(site.store.root(), b"correct-horse-battery"), "the store has the secret");
     // Without it the files are kept, and the secret is not there.
     let harmless = build("wc -c < /run/secrets/token > /size");
@@ -237,8 +244,7 @@ fn a_step_that_was_stopped_keeps_nothing() {
     let before = site.layers();
     let child = site.command(&["build", "."]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    host::signal(child.id(), "INT");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
     assert_eq!(site.layers(), before - 1, "what was kept before is gone, and nothing came");
-    support::run(site.command(&["exec", "failed", "--", "true"]).env("BLD_OFFLINE", "1"));
 }

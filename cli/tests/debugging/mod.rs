@@ -96,6 +96,11 @@ impl Site {
         }
     }
 
+    /// The id of the build that was recorded last.
+    fn last_build(&self) -> String {
+        self.output(&["builds", "ls", "--all", "--quiet"]).lines().next().unwrap().to_owned()
+    }
+
     /// How many layers lie in the store.
     fn layers(&self) -> usize {
         host::names(&self.store.root().join("layers")).len()

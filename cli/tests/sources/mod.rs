@@ -6,7 +6,7 @@ mod git;
 mod hostile;
 mod http;
 pub(crate) mod repository;
-mod server;
+pub(crate) mod server;
 mod ssh;
 
 use std::io::Write as _;

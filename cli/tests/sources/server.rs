@@ -15,53 +15,53 @@ use std::time::Duration;
 /// What a path answers with.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, and a test names those it wants")]
-pub(super) struct Page {
-    pub(super) body: Vec<u8>,
-    pub(super) headers: Vec<(&'static str, String)>,
+pub(crate) struct Page {
+    pub(crate) body: Vec<u8>,
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// Instead of 200.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Content-Length says so many bytes more than there are.
-    pub(super) missing: usize,
+    pub(crate) missing: usize,
     /// Pause after every byte.
-    pub(super) drip: Option<Duration>,
+    pub(crate) drip: Option<Duration>,
     /// The Authorization header it wants.
-    pub(super) authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
     /// How often it fails with 503 first.
-    pub(super) failures: usize,
+    pub(crate) failures: usize,
     /// Answers 200 with the same ETag where it should answer 304.
-    pub(super) forgetful: bool,
+    pub(crate) forgetful: bool,
     /// No Content-Length: the body ends with the connection.
-    pub(super) unsized_body: bool,
+    pub(crate) unsized_body: bool,
     /// How many bytes each answer has before the connection is cut; the answers after those are whole.
-    pub(super) cuts: VecDeque<usize>,
+    pub(crate) cuts: VecDeque<usize>,
     /// Ranges are not for this server: it always sends all of it.
-    pub(super) no_ranges: bool,
+    pub(crate) no_ranges: bool,
     /// Answers 206 with another range than was asked for.
-    pub(super) wrong_range: bool,
+    pub(crate) wrong_range: bool,
 }
 
 impl Page {
-    pub(super) fn new(body: impl Into<Vec<u8>>) -> Page {
+    pub(crate) fn new(body: impl Into<Vec<u8>>) -> Page {
         Page { body: body.into(), ..Page::default() }
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Page {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Page {
         self.headers.push((name, value.into()));
         self
     }
 
-    pub(super) fn redirect(to: impl Into<String>) -> Page {
+    pub(crate) fn redirect(to: impl Into<String>) -> Page {
         Page { status: Some(302), ..Page::default() }.with("Location", to)
     }
 }
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Absolute when it came through as to a proxy.
-    pub(super) target: String,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) status: u16,
+    pub(crate) target: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) status: u16,
 }
 
 #[derive(Debug, Default)]
@@ -72,13 +72,13 @@ struct State {
 
 /// A server on a free port of the loopback interface, for the life of the test process.
 #[derive(Clone, Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     port: u16,
     state: Arc<Mutex<State>>,
 }
 
 impl Server {
-    pub(super) fn start() -> Server {
+    pub(crate) fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server { port: listener.local_addr().unwrap().port(), state: Arc::default() };
         let this = server.clone();
@@ -91,30 +91,30 @@ impl Server {
         server
     }
 
-    pub(super) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.host())
     }
 
-    pub(super) fn page(&self, path: &str, page: Page) {
+    pub(crate) fn page(&self, path: &str, page: Page) {
         self.state.lock().unwrap().pages.insert(path.to_owned(), page);
     }
 
     /// What was asked since the last call.
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
     /// How often a path was asked for since then.
-    pub(super) fn count(&self, path: &str) -> usize {
+    pub(crate) fn count(&self, path: &str) -> usize {
         self.state.lock().unwrap().asked.iter().filter(|asked| asked.target == path).count()
     }
 
     /// Statuses given since the last call.
-    pub(super) fn statuses(&self) -> Vec<u16> {
+    pub(crate) fn statuses(&self) -> Vec<u16> {
         self.asked().iter().map(|asked| asked.status).collect()
     }
 

@@ -9,6 +9,7 @@
 pub(crate) mod host;
 pub(crate) mod layout;
 pub(crate) mod progress;
+pub(crate) mod screen;
 pub(crate) mod sshd;
 
 use std::fs::File;

@@ -15,7 +15,7 @@ use super::FileStat;
 use crate::sandbox::sys;
 
 /// File systems that have no change time of their own, or may have none (FUSE: sshfs is one of many): FAT, exFAT, FUSE, SMB.
-const WITHOUT_CHANGE_TIME: [u64; 6] = [0x4d44, 0x2011_bab0, 0x6573_5546, 0x0000_517b, 0xff53_4d42, 0xfe53_4d42];
+const WITHOUT_CHANGE_TIME: [i128; 6] = [0x4d44, 0x2011_bab0, 0x6573_5546, 0x0000_517b, 0xff53_4d42, 0xfe53_4d42];
 
 /// Where writers cannot be asked for, a file is believed that did not change for so many seconds: by then the kernel has written a mapped
 /// page to the disk, and the next store to it counts as a change again.
@@ -25,15 +25,13 @@ const WRITTEN_BACK: i64 = 60;
 pub(super) fn shows_changes(file: &File, stat: &FileStat) -> bool {
     let Ok(system) = rustix::fs::fstatfs(file) else { return false };
     // The type of the field depends on the machine; all constants fit in 32 bits.
-    let magic = system.f_type as u64 & 0xffff_ffff;
+    let magic = i128::from(system.f_type) & 0xffff_ffff;
     if WITHOUT_CHANGE_TIME.contains(&magic) {
         return false;
     }
-    match sys::has_writers(file.as_fd()) {
-        Ok(has_writers) => !has_writers,
-        Err(_) => {
-            let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec;
-            stat.mtime.seconds.max(stat.ctime.seconds).saturating_add(WRITTEN_BACK) < now
-        }
+    if let Ok(has_writers) = sys::has_writers(file.as_fd()) {
+        return !has_writers;
     }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec;
+    stat.mtime.seconds.max(stat.ctime.seconds).saturating_add(WRITTEN_BACK) < now
 }

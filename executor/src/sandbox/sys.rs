@@ -288,7 +288,7 @@ pub(crate) fn has_writers(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
-/// A file mapped for writing, whose descriptor is closed.
+/// A file mapped for writing. The mapping outlives the descriptor.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct Mapped {
@@ -300,7 +300,7 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// Maps all of `file`, which must be open for reading and writing and not get shorter meanwhile.
     #[expect(unsafe_code, reason = "mapping has no safe wrapper")]
-    pub(crate) fn new(file: std::fs::File) -> io::Result<Mapped> {
+    pub(crate) fn new(file: &std::fs::File) -> io::Result<Mapped> {
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that anybody knows.

@@ -163,8 +163,8 @@ fn move_argument(record: &BuildRecord, argument: &Argument, roots: &[&StepRecord
 /// Everything was copied, and behind it comes a step that installs what few files list.
 fn early_copy(record: &BuildRecord, root: &StepRecord, changed: &[&str]) -> Option<Advice> {
     let dragged = record.dragged_by(root);
-    let ran = dragged.iter().filter(|step| step.outcome == Outcome::Ran && step.stage == root.stage);
-    let (step, installer) = ran.filter_map(|step| Some((*step, installer(&step.instruction)?))).next()?;
+    let mut ran = dragged.iter().filter(|step| step.outcome == Outcome::Ran && step.stage == root.stage);
+    let (step, installer) = ran.find_map(|step| Some((*step, installer(&step.instruction)?)))?;
     let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     if changed.iter().any(|path| installer.manifests.iter().any(|manifest| fits(manifest, &base(path)))) {
         return None;

@@ -59,10 +59,13 @@ pub struct Evicted {
 
 /// Something that goes as a whole.
 struct Candidate {
-    last_used: i64,
+    last_used: Use,
     depth: usize,
     what: What,
 }
+
+/// When, and which result: those of one second are told apart by their order.
+type Use = (i64, i64);
 
 enum What {
     /// Results of the same layers.
@@ -135,7 +138,7 @@ impl Garbage<'_> {
         let mut candidates = candidates(&survey.results, &mut holders);
         for mount in self.store.cache_mounts().list()? {
             if mount.holder == Holder::Nobody {
-                let last_used = mount.last_used_ns / 1_000_000_000;
+                let last_used = (mount.last_used_ns / 1_000_000_000, i64::MAX);
                 candidates.push(Candidate { last_used, depth: 0, what: What::Mount(mount) });
             }
         }
@@ -144,7 +147,7 @@ impl Garbage<'_> {
         let (mut gone, mut mounts) = (Vec::new(), 0);
         for candidate in candidates {
             let is_enough = wanted.is_some_and(|wanted| freed >= wanted);
-            if is_enough || oldest_kept.is_some_and(|oldest| candidate.last_used > oldest) {
+            if is_enough || oldest_kept.is_some_and(|oldest| candidate.last_used.0 > oldest) {
                 break;
             }
             match candidate.what {
@@ -259,16 +262,17 @@ impl Garbage<'_> {
 
 /// Results of the same layers together; `holders` learns how many candidates hold a layer.
 fn candidates(results: &[(i64, Vec<LayerId>, i64)], holders: &mut HashMap<LayerId, usize>) -> Vec<Candidate> {
-    let mut used: HashMap<LayerId, i64> = HashMap::new();
-    let mut groups: HashMap<&[LayerId], (Vec<i64>, i64)> = HashMap::new();
+    let mut used: HashMap<LayerId, Use> = HashMap::new();
+    let mut groups: HashMap<&[LayerId], (Vec<i64>, Use)> = HashMap::new();
     for (id, layers, last_used) in results {
+        let this = (*last_used, *id);
         for layer in layers {
-            let newest = used.entry(*layer).or_insert(i64::MIN);
-            *newest = (*newest).max(*last_used);
+            let newest = used.entry(*layer).or_insert(this);
+            *newest = this.max(*newest);
         }
-        let group = groups.entry(layers).or_insert((Vec::new(), i64::MIN));
+        let group = groups.entry(layers).or_insert((Vec::new(), this));
         group.0.push(*id);
-        group.1 = group.1.max(*last_used);
+        group.1 = this.max(group.1);
     }
     let mut candidates = Vec::with_capacity(groups.len());
     for (layers, (ids, own)) in groups {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use bld_cache::Store;
 use bld_solver::explain::Cause;
 use bld_solver::explain::facts::instruction;
+use bld_solver::explain::facts::number;
 use bld_solver::graph::Vertex;
 use bld_solver::graph::VertexId;
 use bld_solver::lower::Plan;
@@ -42,6 +43,8 @@ pub(super) struct Shown {
 
 #[derive(Debug, Serialize)]
 struct ShownStep {
+    /// Its number in the graph: the one that the report of the build has.
+    vertex: u32,
     stage: String,
     step: Option<u32>,
     name: String,
@@ -97,6 +100,7 @@ impl Shown {
                 Prediction::Depends => shown.depends += 1,
             }
             shown.steps.push(ShownStep {
+                vertex: number(*id),
                 stage: vertex.stage.clone(),
                 step: vertex.step,
                 name: vertex.name.clone(),

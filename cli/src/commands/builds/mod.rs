@@ -86,7 +86,8 @@ fn list(session: &Session, args: &BuildsListArgs) -> Result<(), CommandError> {
     }
     let id = |build: &Build| if args.no_trunc { build.id.clone() } else { steps::short_id(&build.id).to_owned() };
     if args.quiet && !matches!(format, ListFormat::Lines(_)) {
-        return print(&found.iter().map(|(build, _)| format!("{}\n", id(build))).collect::<String>());
+        let ids = found.iter().flat_map(|(build, _)| [id(build), "\n".to_owned()]);
+        return print(&ids.collect::<String>());
     }
     let rows: Vec<Value> = found.iter().map(|(build, record)| row(args, id(build), build, record)).collect();
     print(&format.render(&HEADINGS, &rows)?)?;

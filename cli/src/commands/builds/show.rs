@@ -85,7 +85,8 @@ fn header(record: &BuildRecord) -> String {
         lines.push(("Image", words.join(" ")));
     }
     lines.push(("bld", record.bld.clone()));
-    lines.into_iter().map(|(name, value)| format!("{:<12}{}\n", format!("{name}:"), one_line(&value))).collect()
+    let rows = lines.into_iter().map(|(name, value)| vec![format!("{name}:"), one_line(&value)]);
+    table::columns(&rows.collect::<Vec<_>>(), 1)
 }
 
 fn steps(recorded: &Recorded, cut: &dyn Fn(&str) -> String) -> Result<Vec<Vec<String>>, CommandError> {

@@ -1,7 +1,6 @@
 //! `bld cache ls`.
 
 use bld_cache::Store;
-use bld_parser::glob::Glob;
 
 use super::limit;
 use super::rows;
@@ -106,7 +105,7 @@ enum Filter {
     UnusedFor(i64),
     Stage(String),
     Project(String),
-    Instruction(Glob),
+    Instruction(String),
 }
 
 impl Filter {
@@ -119,9 +118,7 @@ impl Filter {
             })?)),
             "stage" => Ok(Filter::Stage(value.to_owned())),
             "project" => Ok(Filter::Project(value.to_owned())),
-            "instruction" => {
-                Ok(Filter::Instruction(Glob::new(value.as_bytes()).map_err(|error| refuse(&error.to_string()))?))
-            }
+            "instruction" => Ok(Filter::Instruction(value.to_owned())),
             _ => Err(refuse("there is no such filter")
                 .hint("the filters are unused-for, until, stage, project, instruction")),
         }
@@ -135,7 +132,7 @@ impl Filter {
             }
             Filter::Stage(stage) => rows.retain(|row| rows::is_stage(&row.stage, stage)),
             Filter::Project(directory) => rows = rows::of_project(rows, std::path::Path::new(directory))?,
-            Filter::Instruction(pattern) => rows.retain(|row| pattern.matches(row.instruction.as_bytes())),
+            Filter::Instruction(text) => rows.retain(|row| row.instruction.contains(text)),
         }
         Ok(rows)
     }

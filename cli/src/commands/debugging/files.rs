@@ -66,15 +66,16 @@ pub(super) fn find(store: &Store, wanted: Wanted<'_>) -> Result<StepFiles, Comma
                 .hint("name a step that went well: `bld shell STAGE:N`, or a stage for its last step")
         })?,
     };
+    let whole = steps::whole(&record, step);
     if let Some(kept) = store.kept().get(&record.id, step.vertex)? {
         return Ok(of_kept(kept, wanted.before, None));
     }
     let mut notes = Vec::new();
     let layers = match step.outcome {
-        _ if wanted.before => before(store, &record, step)?,
-        Outcome::Cached | Outcome::Ran => after(store, &record, step)?,
+        _ if wanted.before => before(store, &record, whole)?,
+        Outcome::Cached | Outcome::Ran => after(store, &record, whole)?,
         Outcome::Failed => {
-            let layers = before(store, &record, step)?;
+            let layers = before(store, &record, whole)?;
             notes.push(format!("nothing is kept of {}: these are the files it began with", short(&step.name)));
             layers
         }
@@ -84,7 +85,7 @@ pub(super) fn find(store: &Store, wanted: Wanted<'_>) -> Result<StepFiles, Comma
                 .hint(format!("`--before {address}` is what it would have begun with, if that was made")));
         }
     };
-    let run = below(&record, step).find(|step| step.exec.is_some());
+    let run = below(&record, whole).find(|step| step.exec.is_some());
     let borrowed = match run {
         Some(run) if run.vertex == step.vertex => None,
         Some(run) => Some(format!("environment, user and working directory are those of {}", short(&run.name))),
@@ -113,10 +114,7 @@ fn before(store: &Store, record: &BuildRecord, step: &StepRecord) -> Result<Vec<
     match step.inputs.first() {
         Some(input) => match record.vertex(*input) {
             Some(input) => after(store, record, input),
-            None => Err(CommandError::failed(format!(
-                "the record of the build does not say what {} began with",
-                short(&step.name)
-            ))),
+            None => Err(unrecorded(step)),
         },
         None => Ok(Vec::new()),
     }

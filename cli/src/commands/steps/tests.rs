@@ -4,9 +4,11 @@ use serde_json::json;
 
 use super::*;
 
-/// A build with the steps `(stage, place, number, outcome)`.
-fn record(id: &str, steps: &[(&str, Option<u32>, Option<u32>, &str)]) -> BuildRecord {
-    let step = |(vertex, (stage, step, number, outcome)): (usize, &(&str, Option<u32>, Option<u32>, &str))| {
+/// Stage, place in it, number, outcome.
+type Step = (&'static str, Option<u32>, Option<u32>, &'static str);
+
+fn record(id: &str, steps: &[Step]) -> BuildRecord {
+    let step = |(vertex, (stage, step, number, outcome)): (usize, &Step)| {
         json!({
             "vertex": vertex, "number": number, "name": format!("name {vertex}"), "stage": stage, "step": step,
             "instruction": "RUN x", "line": null, "inputs": [], "counts": true, "outcome": outcome, "cause": null,

@@ -87,7 +87,7 @@ fn all(record: &BuildRecord) -> String {
     let (_, cached) = record.counts();
     let saved: u64 = saved(record);
     let head = format!("build {}, {}", steps::short_id(&record.id), age(record));
-    let saves = if saved == 0 { String::new() } else { format!(", which saved {}", human_time(saved)) };
+    let and_saved = if saved == 0 { String::new() } else { format!(", which saved {}", human_time(saved)) };
     let not_reached = record.steps.iter().filter(|step| step.counts && step.outcome == Outcome::NotReached).count();
     let missing = match not_reached {
         0 => String::new(),
@@ -97,14 +97,14 @@ fn all(record: &BuildRecord) -> String {
     if roots.is_empty() && dragged.is_empty() {
         let said = match cached {
             0 => "it has no steps".to_owned(),
-            1 => format!("its only step was cached{saves}"),
-            count => format!("all {count} steps were cached{saves}"),
+            1 => format!("its only step was cached{and_saved}"),
+            count => format!("all {count} steps were cached{and_saved}"),
         };
-        let said = if not_reached > 0 { format!("{cached} cached{saves}; nothing ran") } else { said };
+        let said = if not_reached > 0 { format!("{cached} cached{and_saved}; nothing ran") } else { said };
         return format!("{head}: {said}\n{missing}");
     }
     let mut out = format!(
-        "{head}: {} not cached, {}; {cached} cached{saves}\n\n",
+        "{head}: {} not cached, {}; {cached} cached{and_saved}\n\n",
         counted(roots.len() + dragged.len()),
         human_time(cost(roots.iter().chain(&dragged)))
     );

@@ -21,6 +21,7 @@ use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
 use bld_oci::Timestamp;
 use bld_solver::op::Selector;
+use rustix::fs::Timespec;
 
 use self::tricks::BIG;
 use self::tricks::World;
@@ -96,10 +97,12 @@ impl Memory for Real {
     }
 }
 
+/// What of a status somebody looks at.
+type Belief = fn(&FileStat) -> FileStat;
+
 /// A memo that believes what it should not, as others do.
 struct Credulous {
-    /// What of a status it looks at.
-    believes: fn(&FileStat) -> FileStat,
+    believes: Belief,
     known: Mutex<HashMap<ImagePath, (FileStat, ContentHash)>>,
 }
 
@@ -213,13 +216,17 @@ fn campaign(directory: &Path, memory: &dyn Memory, rounds: u64, seed: u64) -> Re
     if wrong.is_empty() { Ok(()) } else { Err(format!("at the end, after {last:?}: {wrong:?} (BLD_STAT_SEED={seed})")) }
 }
 
+#[expect(clippy::disallowed_methods, reason = "how much to do is said to the test, not to bld")]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
+fn now() -> Timespec {
+    rustix::time::clock_gettime(rustix::time::ClockId::Realtime)
+}
+
 fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    number("BLD_STAT_SEED").unwrap_or(now.as_secs() ^ u64::from(now.subsec_nanos()) << 20)
+    number("BLD_STAT_SEED").unwrap_or_else(|| (now().tv_sec ^ (now().tv_nsec << 20)).cast_unsigned())
 }
 
 #[test]
@@ -250,7 +257,7 @@ fn no_trick_makes_it_stale() {
 /// The tricks are good: they deceive who believes less than the whole status.
 #[test]
 fn the_credulous_are_deceived() {
-    let believers: [(&str, fn(&FileStat) -> FileStat); 4] = [
+    let believers: [(&str, Belief); 4] = [
         ("size and modification time", |stat| FileStat {
             device: 0,
             inode: 0,
@@ -282,7 +289,7 @@ fn a_file_mapped_for_writing_is_not_believed() {
         std::fs::create_dir(&context).unwrap();
         let path = context.join("f");
         std::fs::write(&path, vec![b'a'; 300_000]).unwrap();
-        let mapped = Mapped::new(std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap();
+        let mapped = Mapped::new(&std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap();
         mapped.store(0, b'b');
         std::thread::sleep(std::time::Duration::from_millis(300));
         assert_eq!(stale(&context, &memory), Vec::<String>::new());
@@ -314,8 +321,7 @@ fn whoever_can_write_is_seen() {
         let time = Timestamp { seconds, nanoseconds: 1 };
         watch::shows_changes(&file, &FileStat { mtime: time, ctime: time, ..stat })
     };
-    let now =
-        i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let now = now().tv_sec;
     let reader = std::fs::File::open(&path).unwrap();
     assert!(shows(&path, now));
     let writer = std::fs::File::options().append(true).open(&other).unwrap();
@@ -347,7 +353,7 @@ fn what_is_copied_is_what_was_hashed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("f");
     std::fs::write(&path, vec![b'a'; 300_000]).unwrap();
-    let mapped = Mapped::new(std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap();
+    let mapped = Mapped::new(&std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap();
     mapped.store(0, b'b');
     std::thread::sleep(std::time::Duration::from_millis(300));
     let tree = open(directory.path(), Arc::new(NoMemo));

@@ -46,7 +46,7 @@ fn record(dockerfile: &str, steps: &[Step]) -> BuildRecord {
             cause_text: step.cause.as_ref().map(ToString::to_string),
             cause: step.cause.clone(),
             same_result: false,
-            start_us: if ran { 1 } else { 0 },
+            start_us: u64::from(ran),
             end_us: if ran { 1 + step.seconds * 1_000_000 } else { 0 },
             usage: None,
             layer_bytes: None,
@@ -77,25 +77,25 @@ fn record(dockerfile: &str, steps: &[Step]) -> BuildRecord {
     }
 }
 
-fn step(line: u32, seconds: u64, cause: Option<Cause>, inputs: &[u32]) -> Step {
-    Step { line, seconds, cause, inputs: inputs.to_vec() }
+fn step(line: u32, seconds: u64, cause: impl Into<Option<Cause>>, inputs: &[u32]) -> Step {
+    Step { line, seconds, cause: cause.into(), inputs: inputs.to_vec() }
 }
 
-fn after(vertex: u32) -> Option<Cause> {
-    Some(Cause::Parent { vertex, name: String::new() })
+fn after(vertex: u32) -> Cause {
+    Cause::Parent { vertex, name: String::new() }
 }
 
-fn arg(name: &str) -> Option<Cause> {
+fn arg(name: &str) -> Cause {
     let (was, is) = (Some("a".to_owned()), Some("b".to_owned()));
     let name = name.to_owned();
-    Some(Cause::Variable { source: VariableSource::Arg, name, was, is, change: Change::Changed })
+    Cause::Variable { source: VariableSource::Arg, name, was, is, change: Change::Changed }
 }
 
-fn files(taken: &str, paths: &[&str], how: &FileDifference, only_modes: bool) -> Option<Cause> {
+fn files(taken: &str, paths: &[&str], how: &FileDifference, only_modes: bool) -> Cause {
     let first: Vec<FileChange> =
         paths.iter().map(|path| FileChange { path: (*path).to_owned(), how: how.clone() }).collect();
     let changes = FileChanges { total: 9, changed: first.len(), first, ignore_file: None, only_modes };
-    Some(Cause::Files { taken: taken.to_owned(), changes })
+    Cause::Files { taken: taken.to_owned(), changes }
 }
 
 fn said(record: &BuildRecord) -> Vec<String> {

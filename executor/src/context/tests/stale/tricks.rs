@@ -370,7 +370,7 @@ impl World {
 
     fn mapped(&mut self) -> io::Result<()> {
         let (path, byte, at) = (self.file(), self.bytes(1), self.below(SIZE as u64));
-        Mapped::new(File::options().read(true).write(true).open(&path)?)?.store(usize::try_from(at).unwrap(), byte[0]);
+        Mapped::new(&File::options().read(true).write(true).open(&path)?)?.store(usize::try_from(at).unwrap(), byte[0]);
         set_back(&path)
     }
 
@@ -381,7 +381,7 @@ impl World {
         let path = self.held_path(number);
         let mapped = match self.held[number].take() {
             Some(mapped) => mapped,
-            None => Mapped::new(File::options().read(true).write(true).open(path)?)?,
+            None => Mapped::new(&File::options().read(true).write(true).open(path)?)?,
         };
         mapped.store(usize::try_from(at).unwrap(), byte[0]);
         self.held[number] = (!lets_go).then_some(mapped);
@@ -409,8 +409,8 @@ fn set_back(path: &Path) -> io::Result<()> {
     set_time(path, PAST, 0)
 }
 
-fn set_time(path: &Path, tv_sec: i64, tv_nsec: i64) -> io::Result<()> {
-    let time = Timespec { tv_sec, tv_nsec };
+fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

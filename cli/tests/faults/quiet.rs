@@ -1,0 +1,1 @@
+//! What is not said, and what is not done.
