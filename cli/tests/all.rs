@@ -19,6 +19,7 @@ mod mistakes;
 mod mounts;
 mod outputs;
 mod registry;
+mod report;
 mod rootless;
 mod run;
 mod same_commit;

@@ -59,7 +59,10 @@ fn one(recorded: &Recorded, step: &StepRecord, output: &mut Output) -> Result<()
     match recorded.log(step)? {
         Log::Nothing => Ok(()),
         Log::Here(reader, _) => output.copy(reader),
-        Log::Gone => Err(CommandError::failed(format!("what {} printed is gone", step.address())).hint(gone(step))),
+        Log::Gone => {
+            Err(CommandError::failed(format!("what {} printed is gone", recorded.record.address(step)))
+                .hint(gone(step)))
+        }
     }
 }
 
@@ -80,7 +83,7 @@ fn all(recorded: &Recorded, output: &mut Output) -> Result<(), CommandError> {
             Log::Gone => {
                 output.heading(&heading)?;
                 output.flush()?;
-                write_line(&format!("note: what {} printed is gone: {}", step.address(), gone(step)));
+                write_line(&format!("note: what {} printed is gone: {}", record.address(step), gone(step)));
             }
         }
     }

@@ -28,6 +28,7 @@ pub(super) fn run(session: &Session, args: &PruneArgs) -> Result<(), CommandErro
         }
         bytes = store.garbage().prune_all()?.bytes;
     } else {
+        store.kept().clear()?;
         store.images().remove_all_untagged()?;
         bytes = store.garbage().remove_unreferenced()?.bytes;
     }

@@ -64,7 +64,7 @@ fn the_output_of_a_failure_is_there() {
     holds(&all, &["RUN echo fine\nfine\n", "exit 7\nwrong\n"]);
     assert!(!all.contains("never"), "{all}");
     let why = scene.says(&["why"]);
-    holds(&why, &["first build here", "because of", "(failed)", "1 step was not reached"]);
+    holds(&why, &["first build here", "because of", "(failed)", "1 step was not reached", "it failed: "]);
     holds(&scene.says(&["why", "failed"]), &["Outcome:     failed after ", "Why:  "]);
     holds(&scene.says(&["why", "4"]), &["not reached: the build ended before it could begin"]);
 }

@@ -99,6 +99,26 @@ fn an_argument_too_far_up_is_told_where_to_go() {
     assert!(!why.contains("GIT_SHA"), "{why}");
 }
 
+/// A stage for two platforms has each place twice: numbers tell the steps apart.
+#[test]
+fn platforms_have_steps_of_their_own() {
+    let scene = Scene::new("FROM scratch AS work\nCOPY file /\nFROM work\nARG TARGETARCH\nCOPY file /$TARGETARCH\n");
+    scene.write("file", "1");
+    scene.build(&["--platform", "linux/amd64,linux/arm64"]);
+    scene.write("file", "2");
+    scene.build(&["--platform", "linux/amd64,linux/arm64"]);
+    let why = scene.says(&["why"]);
+    let rows = why.lines().skip(3).take_while(|line| !line.is_empty());
+    let steps: Vec<&str> = rows.filter_map(|row| row.split_whitespace().next()).collect();
+    let double: Vec<&&str> = steps.iter().filter(|step| step.starts_with('#')).collect();
+    assert!(double.len() >= 2, "{why}");
+    for step in double {
+        holds(&scene.says(&["why", step]), &[&format!("Step:        {step}\n"), "file  has other content"]);
+    }
+    let refused = scene.bld(&["why", "1:1"]);
+    holds(&refused.stderr, &["error: `1:1` could be 1:1 (#", "hint: write `#N` for the number"]);
+}
+
 #[test]
 fn unknown_steps_are_answered_with_those_there_are() {
     let scene = Scene::new("FROM busybox:1\nRUN true\n");

@@ -17,12 +17,18 @@ fn masked(scene: &Scene, text: &str) -> String {
     let path = scene.path();
     let text = text.replace(path.to_str().unwrap(), "PROJECT");
     let mut out = String::new();
-    for line in text.lines() {
+    let mut is_base = true;
+    for line in text.lines().filter(|line| !line.starts_with("  variant ")) {
         let mut line = line.to_owned();
+        if let Some(at) = line.strip_prefix("  architecture").map(|rest| line.len() - rest.trim_start().len()) {
+            line.replace_range(at.., "*");
+        }
         for name in ["Made by:", "Cost:", "Log:", "Created:", "Last used:", "State:", "Key:", "Layer:", "ID:"] {
             if let Some(rest) = line.strip_prefix(name) {
                 let blanks: String = rest.chars().take_while(|letter| *letter == ' ').collect();
                 let tail = rest.rsplit_once("   ").filter(|_| name == "Layer:").map(|(_, tail)| format!("   {tail}"));
+                // How large the base image is depends on the machine.
+                let tail = tail.filter(|_| name != "Layer:" || !std::mem::take(&mut is_base));
                 line = format!("{name}{blanks}*{}", tail.unwrap_or_default());
             }
         }
@@ -137,7 +143,6 @@ fn everything_about_a_result_but_its_secrets() {
 #[test]
 fn what_is_removed_runs_again_and_nothing_else() {
     let scene = Scene::built();
-    let (digest, _) = scene.build(&[]);
     let run = scene.run(&["cache", "rm", "1:3"]).succeeded();
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(lines[0].starts_with("Removed: ") && lines[0].ends_with(&format!("[stage-1 3/3] {COUNT}")), "{lines:?}");
@@ -146,7 +151,6 @@ fn what_is_removed_runs_again_and_nothing_else() {
     let again = scene.run(&["build", "--network", "none", "."]).succeeded();
     assert!(is_evicted(&again.stderr, "by bld cache rm"), "{}", again.stderr);
     assert!(again.stderr.contains("1 step ran, 3 were cached"), "{}", again.stderr);
-    assert_eq!(again.stdout.trim(), digest);
     // What stands upon the first step of a stage is found by what it holds.
     scene.says(&["cache", "rm", "--stage", "make"]);
     let gone = scene.says(&["cache", "show", "make:3"]);
@@ -182,6 +186,8 @@ fn the_sum_is_what_is_on_disk() {
     scene.build(&["-t", "app"]);
     scene.write("src/a", "another\n");
     scene.build(&["--squash"]);
+    scene.write("Failing", "FROM busybox:1\nRUN dd if=/dev/zero of=/left bs=1000 count=800 && false\n");
+    scene.fails(&["build", "--network", "none", "-f", "Failing", "."]);
     let is = du(scene.store.root());
     let said = scene.total();
     assert!(said.abs_diff(is) * 100 <= is, "{said} instead of {is}");
@@ -213,6 +219,7 @@ fn the_sum_is_what_is_on_disk() {
     assert!((300_000..330_000).contains(&size(&["--by", "mount"], "/c")[0]));
     // Two results of the one step, of some 900 kB each.
     assert!(size(&["--by", "step"], "] RUN cat")[0] > 1_800_000);
+    assert!((800_000..830_000).contains(&size(&[], "Files of a failed step")[0]));
     let table = scene.says(&["cache", "du"]);
     let names: Vec<&str> = table.lines().map(|line| line.split("  ").next().unwrap()).collect();
     let known = [
@@ -221,6 +228,7 @@ fn the_sum_is_what_is_on_disk() {
         "Cache mounts",
         "Base images, unpacked",
         "Images",
+        "Files of a failed step",
         "Records, logs and the rest",
         "Total",
     ];

@@ -168,7 +168,9 @@ impl Page<'_> {
         for event in self.browser.events(&self.session) {
             let parameters = &event["params"];
             match event["method"].as_str().unwrap_or_default() {
-                "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded" => found.push(event.to_string()),
+                "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded" => {
+                    found.push(event.to_string())
+                }
                 "Network.requestWillBeSent" => {
                     let url = parameters["request"]["url"].as_str().unwrap_or_default();
                     if !(url.starts_with("file:///") && parameters["type"] == "Document") && url != "about:blank" {
@@ -190,7 +192,8 @@ impl Page<'_> {
 
     /// The page on paper, as a PDF file.
     pub(super) fn print(&self, path: &Path) -> Vec<u8> {
-        let parameters = json!({ "printBackground": false, "preferCSSPageSize": true, "paperWidth": 8.27, "paperHeight": 11.69 });
+        let parameters =
+            json!({ "printBackground": false, "preferCSSPageSize": true, "paperWidth": 8.27, "paperHeight": 11.69 });
         let printed = base64(self.call("Page.printToPDF", parameters)["data"].as_str().unwrap());
         std::fs::write(path, &printed).unwrap();
         printed

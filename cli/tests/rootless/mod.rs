@@ -5,9 +5,11 @@
 //! many.rs        subordinate ids: the same images as root's
 //! single.rs      one id: owners are noted, not applied
 //! running.rs     `bld run`
+//! debugging.rs   what a failed step left
 //! walls.rs       what a step must not see or do, what a context must not reach
 //! ```
 
+mod debugging;
 mod many;
 mod running;
 mod single;

@@ -49,6 +49,7 @@ struct Site {
 
 struct Built {
     digest: String,
+    said: String,
     progress: Progress,
 }
 
@@ -111,7 +112,7 @@ impl Site {
 #[track_caller]
 fn of(run: Run) -> Built {
     let run = run.succeeded();
-    Built { digest: run.stdout.trim().to_owned(), progress: Progress::parse(&run.stderr) }
+    Built { digest: run.stdout.trim().to_owned(), progress: Progress::parse(&run.stderr), said: run.stderr }
 }
 
 /// Makes the repository with its one commit.
@@ -250,8 +251,14 @@ fn without_the_flag_a_umask_counts() {
     // With umask 022 git writes what it would keep.
     site.is_known_as(&kept);
     let other = site.clone_with_umask("002", "other");
-    let missed = site.build(&other, &["--context-perms=keep"]).progress;
-    let missed = missed.executed();
+    let plan = |permissions: &str| {
+        let mut command = site.store.bld();
+        command.args(["plan", "--network", "none", permissions, "--build-context"]);
+        support::run(command.arg(format!("shared={}", other.join("shared").display())).arg(&other)).code
+    };
+    assert_eq!((plan("--context-perms=git"), plan("--context-perms=keep")), (Some(0), Some(10)));
+    let built = site.build(&other, &["--context-perms=keep"]);
+    let missed = built.progress.executed();
     for step in [COPY_ALL, COPY_SINGLE, RUN_CODE, COPY_SHARED] {
         assert!(missed.contains(step), "{step} is known: {missed:?}");
     }
@@ -262,6 +269,20 @@ fn without_the_flag_a_umask_counts() {
         assert_eq!(again.progress.executed(), BTreeSet::new());
         assert_ne!(again.digest, site.digest);
     }
+}
+
+#[test]
+fn what_would_help_is_said() {
+    let site = Site::built();
+    let first = site.path("first");
+    site.build(&first, &[]);
+    site.shell("chmod -R g+w first");
+    let built = site.build(&first, &[]);
+    assert!(built.progress.executed().contains(COPY_ALL));
+    let says =
+        |line: &str| ["MISS COPY", "mode 0664, was 0644", "--context-perms=git"].iter().all(|part| line.contains(part));
+    assert!(built.said.lines().any(says), "{}", built.said);
+    site.is_known(&first);
 }
 
 #[test]

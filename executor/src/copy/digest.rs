@@ -1,6 +1,7 @@
 //! The digest of a selection: equal exactly if the copy would come out equal, times aside.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
@@ -56,6 +57,7 @@ impl Selection {
         for pick in &self.picks {
             let own = (!pick.pivot).then(|| (pick.path.clone(), &pick.node));
             let entries = pick.entries.iter().map(|entry| (pick.entry_path(entry), &entry.node));
+            let mut first_names: HashMap<u64, Vec<u8>> = HashMap::new();
             for (path, node) in own.into_iter().chain(entries) {
                 let kind = match &node.kind {
                     ViewKind::Directory => FileKind::Directory,
@@ -65,7 +67,17 @@ impl Selection {
                 };
                 let mode = if matches!(kind, FileKind::Link(_)) { 0 } else { node.metadata.mode };
                 let path = path.as_bytes().strip_prefix(b"/").unwrap_or_default().to_vec();
-                files.push(FileFacts { path, kind, mode, xattrs: xattrs(&node.metadata) });
+                let same_as = match &node.kind {
+                    ViewKind::File { link_group: Some(group), .. } => match first_names.entry(*group) {
+                        Entry::Occupied(first) => Some(first.get().clone()),
+                        Entry::Vacant(place) => {
+                            place.insert(path.clone());
+                            None
+                        }
+                    },
+                    _ => None,
+                };
+                files.push(FileFacts { path, kind, mode, xattrs: xattrs(&node.metadata), same_as });
             }
         }
         files.sort_unstable_by(|a, b| a.path.cmp(&b.path));

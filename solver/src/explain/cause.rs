@@ -67,14 +67,30 @@ pub enum Cause {
         /// What was taken, as written.
         taken: String,
     },
-    /// The image it is made on is another one.
+    /// The image or the stage it is made on is another one.
     Base {
-        /// The image's name now.
+        /// Its name now.
         image: String,
-        /// Its name or digest before.
+        /// Its digest before; its name if that was another.
         was: String,
-        /// Its name or digest now.
+        /// Its digest now, or its name.
         is: String,
+    },
+    /// The image or the stage that files are taken from is another one.
+    From {
+        /// Its name now.
+        image: String,
+        /// Its digest before; its name if that was another.
+        was: String,
+        /// Its digest now, or its name.
+        is: String,
+    },
+    /// What it is made on has one step more or less.
+    Above {
+        /// The instruction of that step.
+        instruction: String,
+        /// Whether it came or went.
+        change: Change,
     },
     /// A file or a commit on the network changed.
     Remote {
@@ -149,7 +165,12 @@ impl fmt::Display for Cause {
             Cause::Mount { mount, what } => write!(formatter, "mount {mount}: {what}"),
             Cause::Files { taken, changes } => write!(formatter, "{taken}: {changes}"),
             Cause::Content { taken } => write!(formatter, "{taken}: files changed"),
-            Cause::Base { image, was, is } => write!(formatter, "base {image} moved: {was} -> {is}"),
+            Cause::Base { image, was, is } => moved(formatter, "base", image, was, is),
+            Cause::From { image, was, is } => moved(formatter, "--from", image, was, is),
+            Cause::Above { instruction, change } => {
+                let what = if *change == Change::Added { "new" } else { "gone" };
+                write!(formatter, "a step before it is {what}: {}", shortened(instruction))
+            }
             Cause::Remote { url } => write!(formatter, "{url} changed"),
             Cause::Evicted { ago, reason, .. } => write!(formatter, "evicted {ago} {reason}"),
             Cause::Gone => formatter.write_str("its result is no longer in the store"),
@@ -157,12 +178,35 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Another image, or the same name for another image.
+fn moved(formatter: &mut fmt::Formatter<'_>, what: &str, image: &str, was: &str, is: &str) -> fmt::Result {
+    if is == image {
+        return write!(formatter, "{what} is {is}, was {was}");
+    }
+    write!(formatter, "{what} {image} moved: {} -> {}", short_digest(was), short_digest(is))
+}
+
+/// Enough of a digest to tell it from others.
+fn short_digest(digest: &str) -> &str {
+    const DIGITS: usize = 12;
+    match digest.find(':') {
+        Some(colon) => digest.get(..colon + 1 + DIGITS).unwrap_or(digest),
+        None => digest,
+    }
+}
+
 fn changed(formatter: &mut fmt::Formatter<'_>, what: &str, was: Option<&str>, is: Option<&str>) -> fmt::Result {
     match (was, is) {
         (Some(was), Some(is)) => {
+            if let Some((line, was, is)) = differing_lines(was, is) {
+                let (was, is) = differing(&was, &is);
+                return write!(formatter, "{what} changed in line {line}: {was} -> {is}");
+            }
             let (was, is) = differing(was, is);
             write!(formatter, "{what} changed: {was} -> {is}")
         }
+        (None, Some("")) => write!(formatter, "{what} is new"),
+        (Some(""), None) => write!(formatter, "{what} is gone"),
         (None, Some(is)) => write!(formatter, "{what} is new: {}", shortened(is)),
         (Some(was), None) => write!(formatter, "{what} is gone: {}", shortened(was)),
         (None, None) => write!(formatter, "{what} changed"),
@@ -175,6 +219,18 @@ fn place(name: &str) -> &str {
         Some((place, _)) if place.starts_with('[') => &name[..=place.len()],
         _ => name,
     }
+}
+
+/// Of texts of several lines those that differ, and the number of the first.
+fn differing_lines(was: &str, is: &str) -> Option<(usize, String, String)> {
+    if !was.contains('\n') && !is.contains('\n') {
+        return None;
+    }
+    let (was, is): (Vec<&str>, Vec<&str>) = (was.lines().collect(), is.lines().collect());
+    let before = was.iter().zip(&is).take_while(|(a, b)| a == b).count();
+    let after = was[before..].iter().rev().zip(is[before..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let rest = |lines: &[&str]| lines[before..lines.len() - after].join("\n");
+    Some((before + 1, rest(&was), rest(&is)))
 }
 
 /// Two texts, cut so that the place where they differ can be seen.
@@ -213,4 +269,49 @@ fn shown(text: &str) -> String {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(was: Option<&str>, is: Option<&str>) -> String {
+        Cause::Field { what: "x".to_owned(), was: was.map(str::to_owned), is: is.map(str::to_owned) }.to_string()
+    }
+
+    #[test]
+    fn values_in_words() {
+        for (was, is, text) in [
+            (Some("a"), Some("b"), "x changed: a -> b"),
+            (Some("a"), Some(""), "x changed: a -> nothing"),
+            (None, Some("b"), "x is new: b"),
+            (None, Some(""), "x is new"),
+            (Some("a"), None, "x is gone: a"),
+            (Some(""), None, "x is gone"),
+            (None, None, "x changed"),
+            (Some("a\nb\nc"), Some("a\nB\nc"), "x changed in line 2: b -> B"),
+            (Some("a\nb"), Some("a\nb\nc\nd"), "x changed in line 3: nothing -> c d"),
+            (Some("a"), Some("a\nb"), "x changed in line 2: nothing -> b"),
+        ] {
+            assert_eq!(field(was, is), text);
+        }
+        let long = "1234567890".repeat(8);
+        let cut = field(Some(&format!("{long} a {long}")), Some(&format!("{long} b {long}")));
+        assert!(cut.contains("34567890 a 1234") && cut.contains("34567890 b 1234") && cut.len() < 160, "{cut}");
+    }
+
+    #[test]
+    fn images_in_words() {
+        let base = |was: &str, is: &str| {
+            Cause::Base { image: "debian:12".to_owned(), was: was.to_owned(), is: is.to_owned() }.to_string()
+        };
+        let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+        assert_eq!(
+            base(&digest("a"), &digest("b")),
+            "base debian:12 moved: sha256:aaaaaaaaaaaa -> sha256:bbbbbbbbbbbb"
+        );
+        assert_eq!(base("debian:11", "debian:12"), "base is debian:12, was debian:11");
+        let above = Cause::Above { instruction: "RUN make".to_owned(), change: Change::Removed };
+        assert_eq!(above.to_string(), "a step before it is gone: RUN make");
+    }
 }

@@ -14,6 +14,7 @@ use crate::graph::Variable;
 use crate::graph::VertexId;
 use crate::keys;
 use crate::op::CopyFrom;
+use crate::op::ExecMount;
 use crate::op::Op;
 use crate::op::Source;
 use crate::record::exec::ExecFacts;
@@ -77,6 +78,8 @@ pub struct Taken {
     pub context: String,
     /// What, as written: `COPY src/`.
     pub shown: String,
+    /// Where a RUN sees it: `bind /src`.
+    pub mount: Option<String>,
     /// The digest that enters the key, in hex.
     pub digest: String,
 }
@@ -131,12 +134,15 @@ impl StepFacts {
             let pin = keys.digests.first().copied().flatten().unwrap_or_default();
             (shown_remote(source), hex::encode(pin))
         });
+        let mut mounts = mounts(&vertex.op).into_iter();
         let taken = keys::selections(&vertex.op).into_iter().zip(&keys.digests).filter_map(|(selection, digest)| {
+            let mount = mounts.next();
             let CopyFrom::Context(context) = selection.from else { return None };
             let keyword = instruction.split_whitespace().next().unwrap_or_default();
             let sources: Vec<&str> = selection.selector.sources.iter().map(|source| without_root(source)).collect();
-            let shown = format!("{keyword} {}", sources.join(" "));
-            Some(Taken { context, shown, digest: hex::encode((*digest)?) })
+            let option = if mount.is_some() { "--mount source=" } else { "" };
+            let shown = format!("{keyword} {option}{}", sources.join(" "));
+            Some(Taken { context, shown, mount, digest: hex::encode((*digest)?) })
         });
         StepFacts {
             vertex: number(id),
@@ -155,6 +161,17 @@ impl StepFacts {
             instruction,
         }
     }
+}
+
+/// What shows trees to a RUN, in the order of its selections.
+fn mounts(op: &Op) -> Vec<String> {
+    let Op::Exec(exec) = op else { return Vec::new() };
+    let shown = |mount: &ExecMount| match mount {
+        ExecMount::Bind(bind) => Some(format!("bind {}", bind.target)),
+        ExecMount::Cache(cache) => cache.initial.is_some().then(|| format!("cache {}", cache.target)),
+        ExecMount::Tmpfs(_) | ExecMount::Secret(_) | ExecMount::Ssh(_) => None,
+    };
+    exec.mounts.iter().filter_map(shown).collect()
 }
 
 /// A vertex's number as records have it.

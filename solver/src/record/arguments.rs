@@ -1,5 +1,8 @@
 //! Where the build arguments of a Dockerfile are declared, and who names them: what it takes to say where an ARG should stand.
 
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
 use bld_parser::ast::Dockerfile;
 use bld_parser::ast::Instruction;
 use bld_parser::ast::Stage;
@@ -43,6 +46,7 @@ fn of_stage(number: usize, stage: &Stage, source: &[u8], lines: &LineIndex<'_>) 
     let Some(last) = stage.instructions.last() else { return Vec::new() };
     let stage_end = lines.line_col(last.span.end.saturating_sub(1)).0;
     let mut found: Vec<Argument> = Vec::new();
+    let mut latest: HashMap<&str, usize> = HashMap::new();
     for located in &stage.instructions {
         let line = lines.line_col(located.span.start).0;
         let range = located.span.start as usize..located.span.end as usize;
@@ -55,25 +59,19 @@ fn of_stage(number: usize, stage: &Stage, source: &[u8], lines: &LineIndex<'_>) 
         };
         if sees_arguments(&located.instruction) {
             let instruction = located.text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-            let mut told = Vec::new();
-            // The last ARG of a name is the one that counts.
-            for argument in found.iter_mut().rev() {
-                if told.contains(&argument.name) {
-                    continue;
-                }
-                told.push(argument.name.clone());
-                let is_named = if declares.contains(&argument.name.as_str()) {
-                    text.contains('$') && names(&text, &argument.name)
-                } else {
-                    names(&text, &argument.name)
-                };
-                if is_named {
+            // There may be very many arguments: the words of the text are fewer. What is no word, no text can name.
+            let words: BTreeSet<&str> = text.split(|letter| !is_part(letter)).collect();
+            for word in words {
+                let named = latest.get(word).filter(|_| !declares.contains(&word) || text.contains('$'));
+                if let Some(argument) = named.and_then(|place| found.get_mut(*place)) {
                     argument.named.push(Naming { line, instruction: instruction.clone() });
                 }
             }
         }
         for name in declares {
             let argument = Argument { name: name.to_owned(), stage: label.clone(), line, stage_end, named: Vec::new() };
+            // The last ARG of a name is the one that counts.
+            latest.insert(name, found.len());
             found.push(argument);
         }
     }
@@ -95,9 +93,13 @@ fn sees_arguments(instruction: &Instruction) -> bool {
 
 /// Whether a name stands in a text by itself: `$NAME`, `${NAME:-x}`, but also `printenv NAME` or `env["NAME"]`.
 pub(crate) fn names(text: &str, name: &str) -> bool {
-    let is_part = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    let is_part = |letter: Option<char>| letter.is_some_and(is_part);
     text.match_indices(name)
         .any(|(at, _)| !is_part(text[..at].chars().next_back()) && !is_part(text[at + name.len()..].chars().next()))
+}
+
+fn is_part(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
 }
 
 #[cfg(test)]

@@ -224,6 +224,17 @@ impl BuildRecord {
         others.filter(|step| step.outcome != Outcome::Cached && self.root(step).vertex == root.vertex).collect()
     }
 
+    /// How people name a step in this build: by its number where a stage was built for several platforms.
+    pub fn address(&self, step: &StepRecord) -> String {
+        let is_double = |other: &StepRecord| {
+            other.vertex != step.vertex && other.step == step.step && other.stage == step.stage && step.step.is_some()
+        };
+        match step.number {
+            Some(number) if self.steps.iter().any(is_double) => format!("#{number}"),
+            _ => step.address(),
+        }
+    }
+
     /// A step by its vertex.
     pub fn vertex(&self, vertex: u32) -> Option<&StepRecord> {
         self.steps.iter().find(|step| step.vertex == vertex)

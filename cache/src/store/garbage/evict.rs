@@ -131,7 +131,7 @@ impl Garbage<'_> {
     }
 
     fn evict_once(self, eviction: &Eviction<'_>, wanted: Option<u64>, leased: &[Item]) -> Result<Evicted, StoreError> {
-        let held = layers_of(leased);
+        let held = self.held(leased)?;
         let survey = self.survey(leased)?;
         let oldest_kept = eviction.unused_for.map(|seconds| self.store.now().seconds.saturating_sub(seconds));
         let mut holders: HashMap<LayerId, usize> = HashMap::new();
@@ -188,7 +188,7 @@ impl Garbage<'_> {
             return Ok(0);
         }
         let now = self.store.now().seconds;
-        let held = layers_of(leased);
+        let held = self.held(leased)?;
         let (count, builds) = self.store.database().write(|connection| {
             let mut builds = BTreeSet::new();
             let mut count = 0;
@@ -213,6 +213,19 @@ impl Garbage<'_> {
             }
         }
         Ok(count)
+    }
+
+    /// The layers that stay whatever becomes of the results: those of running builds, and what a failed step left.
+    fn held(self, leased: &[Item]) -> Result<HashSet<LayerId>, StoreError> {
+        let layer = |item: &Item| match item {
+            Item::Layer(layer) => Some(*layer),
+            Item::Blob(_) => None,
+        };
+        let mut held: HashSet<LayerId> = leased.iter().filter_map(layer).collect();
+        for layers in self.kept()? {
+            held.extend(layers);
+        }
+        Ok(held)
     }
 
     fn survey(self, leased: &[Item]) -> Result<Survey, StoreError> {
@@ -304,12 +317,4 @@ fn remove_states(connection: &Connection, held: &HashSet<LayerId>) -> rusqlite::
         }
     }
     Ok(())
-}
-
-fn layers_of(leased: &[Item]) -> HashSet<LayerId> {
-    let layer = |item: &Item| match item {
-        Item::Layer(layer) => Some(*layer),
-        Item::Blob(_) => None,
-    };
-    leased.iter().filter_map(layer).collect()
 }

@@ -18,6 +18,7 @@ use crate::store::database::unsigned;
 use crate::store::file;
 use crate::store::mounts::CacheMount;
 use crate::store::objects::Kind;
+use crate::store::records::layers_from;
 
 /// All bytes of a store by what they are for. The parts add up to the total.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +29,8 @@ pub struct Census {
     pub images: u64,
     /// Cache mounts.
     pub mounts: Vec<(CacheMount, u64)>,
+    /// What steps left that failed, until the next build.
+    pub kept: u64,
     /// Blobs, file indexes and layer directories that nothing speaks of: the next removal takes them.
     pub loose: u64,
     /// Everything else by its name in the store: `logs`, `git`, `index.db` ...
@@ -60,7 +63,7 @@ impl Census {
         let layers: u64 = self.layers.iter().map(LayerUsage::total).sum();
         let mounts: u64 = self.mounts.iter().map(|(_, size)| size).sum();
         let rest: u64 = self.rest.iter().map(|(_, size)| size).sum();
-        layers + mounts + rest + self.images + self.loose
+        layers + mounts + rest + self.images + self.kept + self.loose
     }
 }
 
@@ -162,10 +165,23 @@ impl Garbage<'_> {
             *rest.entry(shown).or_default() += size;
         }
         *rest.entry(".".to_owned()).or_default() += alone(store.root())?;
+        for top in self.kept()?.iter().filter_map(|kept| kept.last()) {
+            census.kept += layers.remove(top.as_bytes()).map_or(0, |layer| layer.total());
+        }
         census.layers = layers.into_values().collect();
         census.rest = rest.into_iter().collect();
         census.rest.sort();
         Ok(census)
+    }
+
+    /// The layers of steps that failed, the one it left last.
+    pub(super) fn kept(self) -> Result<Vec<Vec<LayerId>>, StoreError> {
+        self.store.database().read(|connection| {
+            connection
+                .prepare_cached("SELECT layers FROM kept")?
+                .query_map([], |row| Ok(layers_from(&row.get::<_, Vec<u8>>(0)?)))?
+                .collect()
+        })
     }
 
     /// The bytes of what [`Garbage::evict`] may remove: layers, file indexes, blobs of no listed image, cache mounts. Much cheaper than

@@ -98,6 +98,9 @@ pub(super) fn predict(session: &Session, args: &PlanArgs) -> Result<(), CommandE
     if request.call.method != call::Method::Build {
         return Err(CommandError::usage("`bld plan` takes neither --call nor --check"));
     }
+    if request.records.is_asked_for() {
+        return Err(CommandError::usage("`bld plan` takes neither --report nor --trace: nothing is built"));
+    }
     run_for(session, &request, Purpose::Plan { json: args.json })
 }
 

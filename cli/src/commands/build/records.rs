@@ -48,6 +48,11 @@ impl Records {
         })
     }
 
+    /// Whether a file is to be written.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.report.is_some() || self.trace.is_some()
+    }
+
     /// Takes the record of a build that was stopped: nothing can be waited for in the middle of that.
     pub(super) fn keep_stopped(&self, record: BuildRecord) {
         *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);

@@ -105,7 +105,7 @@ fn steps(recorded: &Recorded, cut: &dyn Fn(&str) -> String) -> Result<Vec<Vec<St
         let size = |bytes: Option<u64>| bytes.map_or_else(none, human_size);
         rows.push(vec![
             step.number.map_or_else(none, |number| number.to_string()),
-            step.address(),
+            record.address(step),
             cut(&step.instruction),
             cut(&outcome(record, step)),
             if step.end_us > 0 { human_time(step.wall_us()) } else { none() },
@@ -153,11 +153,11 @@ fn waited(record: &BuildRecord, path: &[Segment], cut: &dyn Fn(&str) -> String) 
         let what = match &segment.what {
             Activity::Step(vertex) => step(*vertex).map_or_else(
                 || format!("step {vertex}"),
-                |step| format!("{} {}", step.address(), cut(&step.instruction)),
+                |step| format!("{} {}", record.address(step), cut(&step.instruction)),
             ),
             Activity::Phase(name) => one_line(name),
             Activity::Waiting(vertex) => {
-                format!("before {}", step(*vertex).map_or_else(|| vertex.to_string(), StepRecord::address))
+                format!("before {}", step(*vertex).map_or_else(|| vertex.to_string(), |step| record.address(step)))
             }
             Activity::Other => "(not recorded)".to_owned(),
         };

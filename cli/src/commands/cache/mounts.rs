@@ -52,7 +52,9 @@ pub(super) fn list(store: &Store, args: &CacheMountListArgs) -> Result<(), Comma
     let format = ListFormat::parse(args.format.as_deref(), STANDARD)?;
     let mounts = store.cache_mounts().list()?;
     if args.quiet && !matches!(format, ListFormat::Lines(_)) {
-        return print(&mounts.iter().map(|mount| format!("{}\n", one_line(&mount.id))).collect::<String>());
+        let mut ids: Vec<String> = mounts.iter().map(|mount| one_line(&mount.id)).collect();
+        ids.push(String::new());
+        return print(&ids.join("\n"));
     }
     let now = environment::now().seconds;
     let mut rows = Vec::with_capacity(mounts.len());

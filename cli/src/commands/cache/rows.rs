@@ -125,7 +125,8 @@ pub(super) fn select(rows: Vec<Row>, selection: &Selection, all: bool) -> Result
 /// The rows of the project with this build context.
 pub(super) fn of_project(mut rows: Vec<Row>, directory: &Path) -> Result<Vec<Row>, CommandError> {
     let wanted = environment::absolute(directory)?;
-    let wanted = std::fs::canonicalize(&wanted).unwrap_or(wanted);
+    // Only compared with names, which builds note without links.
+    let wanted = wanted.canonicalize().unwrap_or(wanted);
     rows.retain(|row| Path::new(steps::directory(&row.project)) == wanted);
     Ok(rows)
 }

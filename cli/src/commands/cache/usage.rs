@@ -99,6 +99,9 @@ fn parts(rows: &[Row], census: &Census, args: &CacheUsageArgs) -> Vec<Part> {
     };
     parts.push(shares.bases);
     parts.push(Part { name: "Images".to_owned(), bytes: census.images, ..Part::default() });
+    if census.kept > 0 {
+        parts.push(Part { name: "Files of a failed step".to_owned(), bytes: census.kept, ..Part::default() });
+    }
     if shares.unneeded.bytes > 0 {
         parts.push(shares.unneeded);
     }

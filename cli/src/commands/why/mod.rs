@@ -7,6 +7,7 @@ use bld_solver::explain::advice::Advice;
 use bld_solver::explain::advice::advice;
 use bld_solver::record::BuildRecord;
 use bld_solver::record::Outcome;
+use bld_solver::record::Status;
 use bld_solver::record::StepRecord;
 use serde_json::Value as Json;
 use serde_json::json;
@@ -68,10 +69,10 @@ pub(super) fn cause(record: &BuildRecord, step: &StepRecord) -> Option<String> {
     };
     let root = record.root(step);
     if root.vertex != step.vertex {
-        return Some(format!("because of {}", root.address()));
+        return Some(format!("because of {}", record.address(root)));
     }
     // What is above it was found, but is not what was there before.
-    let parent = record.vertex(*vertex).map_or_else(|| name.clone(), StepRecord::address);
+    let parent = record.vertex(*vertex).map_or_else(|| name.clone(), |parent| record.address(parent));
     Some(format!("{parent} is another than before"))
 }
 
@@ -94,14 +95,20 @@ fn all(record: &BuildRecord) -> String {
         1 => "1 step was not reached\n".to_owned(),
         count => format!("{count} steps were not reached\n"),
     };
+    let ended = match (record.status, &record.error) {
+        (Status::Failed, Some(error)) => format!("it failed: {}\n", one_line(error)),
+        (Status::Canceled, _) => "it was canceled\n".to_owned(),
+        (Status::Unfinished, _) => "it runs, or was killed\n".to_owned(),
+        _ => String::new(),
+    };
     if roots.is_empty() && dragged.is_empty() {
         let said = match cached {
-            0 => "it has no steps".to_owned(),
+            _ if not_reached > 0 => format!("nothing ran; {cached} cached{and_saved}"),
+            0 => "nothing ran, and nothing was cached".to_owned(),
             1 => format!("its only step was cached{and_saved}"),
             count => format!("all {count} steps were cached{and_saved}"),
         };
-        let said = if not_reached > 0 { format!("{cached} cached{and_saved}; nothing ran") } else { said };
-        return format!("{head}: {said}\n{missing}");
+        return format!("{head}: {said}\n{missing}{ended}");
     }
     let mut out = format!(
         "{head}: {} not cached, {}; {cached} cached{and_saved}\n\n",
@@ -118,7 +125,7 @@ fn all(record: &BuildRecord) -> String {
             _ => {}
         }
         let time = human_time(step.wall_us());
-        rows.push(vec![step.address(), time, shortened(&step.instruction, SHOWN), one_line(&why)]);
+        rows.push(vec![record.address(step), time, shortened(&step.instruction, SHOWN), one_line(&why)]);
     }
     out.push_str(&table::columns(&rows, 2));
     out.push('\n');
@@ -127,10 +134,15 @@ fn all(record: &BuildRecord) -> String {
             record.dragged_by(root).into_iter().filter(|step| step.end_us > 0 && step.counts).collect::<Vec<_>>();
         if !followers.is_empty() {
             let together = human_time(cost(followers.iter()) + root.wall_us());
-            out.push_str(&format!("{} and {} because of it: {together}\n", root.address(), counted(followers.len())));
+            out.push_str(&format!(
+                "{} and {} because of it: {together}\n",
+                record.address(root),
+                counted(followers.len())
+            ));
         }
     }
     out.push_str(&missing);
+    out.push_str(&ended);
     for advice in advice(record) {
         out.push_str(&format!("note: {}\n", one_line(&advice.text)));
     }
@@ -173,7 +185,7 @@ fn step_json(record: &BuildRecord, step: &StepRecord) -> Json {
     let root = record.root(step);
     let dragged: Vec<&StepRecord> = record.dragged_by(step).into_iter().filter(|step| step.counts).collect();
     json!({
-        "step": step.address(),
+        "step": record.address(step),
         "number": step.number,
         "vertex": step.vertex,
         "instruction": step.instruction,
@@ -181,17 +193,17 @@ fn step_json(record: &BuildRecord, step: &StepRecord) -> Json {
         "outcome": step.outcome,
         "cause": step.cause,
         "cause_text": cause(record, step),
-        "because_of": (root.vertex != step.vertex).then(|| root.address()),
+        "because_of": (root.vertex != step.vertex).then(|| record.address(root)),
         "same_result": step.same_result,
         "cost_us": step.wall_us(),
-        "dragged": dragged.iter().map(|step| step.address()).collect::<Vec<_>>(),
+        "dragged": dragged.iter().map(|step| record.address(step)).collect::<Vec<_>>(),
         "dragged_us": cost(dragged.iter()),
         "key": step.key,
     })
 }
 
 fn advice_json(record: &BuildRecord, advice: &Advice) -> Json {
-    let address = |vertex: u32| record.vertex(vertex).map_or_else(|| vertex.to_string(), StepRecord::address);
+    let address = |vertex: u32| record.vertex(vertex).map_or_else(|| vertex.to_string(), |step| record.address(step));
     json!({
         "kind": advice.kind,
         "step": address(advice.vertex),

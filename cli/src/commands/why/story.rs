@@ -56,7 +56,7 @@ const NAMED: usize = 12;
 
 pub(super) fn text(recorded: &Recorded, step: &StepRecord) -> Result<String, CommandError> {
     let record = &recorded.record;
-    let mut lines: Vec<(&str, String)> = vec![("Step", step.address())];
+    let mut lines: Vec<(&str, String)> = vec![("Step", record.address(step))];
     lines.push(("Instruction", one_line(&step.instruction)));
     let place = step.line.map(|line| format!("line {line} of {}", one_line(&record.dockerfile)));
     let number = step.number.map(|number| format!("shown as #{number} {}", one_line(place_of(&step.name))));
@@ -74,14 +74,14 @@ pub(super) fn text(recorded: &Recorded, step: &StepRecord) -> Result<String, Com
         let root = record.root(step);
         if root.vertex != step.vertex {
             let of_root = cause(record, root).unwrap_or_else(|| "not known".to_owned());
-            lines.push(("", format!("{}: {}", root.address(), one_line(&of_root))));
+            lines.push(("", format!("{}: {}", record.address(root), one_line(&of_root))));
         }
         if step.same_result {
             lines.push(("", "it made the same files as before: what is below it was found".to_owned()));
         }
         let dragged: Vec<&StepRecord> = record.dragged_by(step).into_iter().filter(|step| step.counts).collect();
         if !dragged.is_empty() {
-            let named: Vec<String> = dragged.iter().take(NAMED).map(|step| step.address()).collect();
+            let named: Vec<String> = dragged.iter().take(NAMED).map(|step| record.address(step)).collect();
             let more = if dragged.len() > NAMED { " ..." } else { "" };
             let (count, took) = (counted(dragged.len()), human_time(cost(dragged.iter())));
             lines.push(("Dragged", format!("{count}, {took}: {}{more}", named.join(", "))));
@@ -149,7 +149,7 @@ fn output(recorded: &Recorded, step: &StepRecord) -> Result<String, CommandError
         Log::Nothing => "none".to_owned(),
         Log::Gone => "gone".to_owned(),
         Log::Here(_, size) if recorded.stored().is_some() => {
-            let address = step.address();
+            let address = recorded.record.address(step);
             // A `#` would begin a comment in a shell.
             let address = if address.contains('#') { format!("'{address}'") } else { address };
             format!("{}: `bld logs {build} {address}`", human_size(size))
@@ -200,7 +200,10 @@ fn difference(how: &FileDifference) -> String {
         FileDifference::Mode { was, is } => format!("mode {was:04o} -> {is:04o}"),
         FileDifference::Xattrs => "has other extended attributes".to_owned(),
         FileDifference::Target { was, is } => format!("link to {} -> {}", one_line(was), one_line(is)),
-        FileDifference::Kind => "is another kind of file".to_owned(),
+        FileDifference::Kind { was, is } => format!("is {is}, was {was}"),
+        FileDifference::HardLink { is: Some(name), .. } => format!("is a hard link to {}", one_line(name)),
+        FileDifference::HardLink { was: Some(name), .. } => format!("is no longer a hard link to {}", one_line(name)),
+        FileDifference::HardLink { .. } => "has other hard links".to_owned(),
     }
 }
 

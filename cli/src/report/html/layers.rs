@@ -17,7 +17,7 @@ pub(super) fn layers(layers: &ImageLayers) -> String {
     match layers.wasted {
         0 => out.push_str("nothing is stored for nothing.</p>\n"),
         wasted => {
-            let share = words::share(wasted, stored);
+            let share = Text(&words::share(wasted, stored)).to_string();
             write!(
                 out,
                 "<strong>{} ({share})</strong> of that nobody sees: later layers replace or delete it.</p>\n",

@@ -45,7 +45,7 @@ pub(crate) fn page(report: &Report<'_>) -> String {
         base64(Digest::of(SCRIPT.as_bytes()).as_bytes()),
         Text(&project),
         words::status(record.status),
-        words::duration(record.wall_us)
+        Text(&words::duration(record.wall_us))
     )
     .ok();
     header(&mut out, report, &project);
@@ -133,7 +133,7 @@ fn figures(out: &mut String, record: &BuildRecord) {
     for (name, value, aside) in figures {
         write!(out, "<div><dt>{name}</dt><dd>{}", Text(&value)).ok();
         if !aside.is_empty() {
-            write!(out, " <small>{aside}</small>").ok();
+            write!(out, " <small>{}</small>", Text(&aside)).ok();
         }
         out.push_str("</dd></div>");
     }

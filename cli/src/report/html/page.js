@@ -25,7 +25,7 @@
   for (const heading of table.querySelectorAll("th[data-sort]")) {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...heading.childNodes);
+    button.setAttribute("aria-label", `sort by ${heading.textContent}`);
     heading.append(button);
     button.addEventListener("click", () => {
       const sorted = heading.getAttribute("aria-sort") !== "descending";

@@ -59,8 +59,8 @@ fn line(out: &mut String, class: &str, what: &str, took: u64, wall: u64) {
         out,
         "<tr class=\"{class}\"><td><i class=\"swatch {class}\"></i>{what}</td><td class=\"q\">{}</td>\
          <td class=\"q share\">{}{part}</td></tr>\n",
-        words::duration(took),
-        words::share(took, wall)
+        Text(&words::duration(took)),
+        Text(&words::share(took, wall))
     )
     .ok();
 }
@@ -88,8 +88,8 @@ pub(super) fn phases(record: &BuildRecord) -> String {
             out,
             "<tr><td><span class=\"words\">{}</span></td><td class=\"q\">{}</td><td class=\"q\">{}</td></tr>\n",
             Text(&phase.name),
-            words::duration(phase.start_us),
-            words::duration(phase.end_us.saturating_sub(phase.start_us))
+            Text(&words::duration(phase.start_us)),
+            Text(&words::duration(phase.end_us.saturating_sub(phase.start_us)))
         )
         .ok();
     }

@@ -102,7 +102,7 @@ fn axis(out: &mut String, span: u64) {
         let left = words::percent(at, span);
         // What does not fit at the right edge is written to its left.
         let class = if left > 94.0 { " class=\"last\"" } else { "" };
-        write!(out, "<i{class} style=\"left:{left:.3}%\"><b>{}</b></i>", words::mark(at, tick)).ok();
+        write!(out, "<i{class} style=\"left:{left:.3}%\"><b>{}</b></i>", Text(&words::mark(at, tick))).ok();
         at += tick;
     }
     out.push_str("</div></div>\n");
