@@ -27,6 +27,15 @@ pub struct Build {
     pub record: Vec<u8>,
 }
 
+/// The facts of a build.
+#[expect(missing_debug_implementations, reason = "a function has nothing to show")]
+pub struct Facts<'a> {
+    /// Says the same whenever the facts are the same.
+    pub name: [u8; 32],
+    /// Makes them.
+    pub bytes: &'a dyn Fn() -> Vec<u8>,
+}
+
 impl<'a> Builds<'a> {
     pub(crate) fn new(store: &'a Store) -> Builds<'a> {
         Builds { store }
@@ -34,30 +43,26 @@ impl<'a> Builds<'a> {
 
     /// Remembers a build, or what became of it. `facts` are named by something that says the same whenever they are the same: they are only
     /// asked for if none of that name are here. All but about the newest `keep` builds are forgotten, with their logs.
-    pub fn put(
-        self,
-        build: &Build,
-        facts: Option<([u8; 32], &dyn Fn() -> Vec<u8>)>,
-        keep: usize,
-    ) -> Result<(), StoreError> {
-        let name = facts.map(|(name, _)| name);
+    pub fn put(self, build: &Build, facts: Option<Facts<'_>>, keep: usize) -> Result<(), StoreError> {
+        let name = facts.as_ref().map(|facts| facts.name);
+        let record = compress(&build.record);
         let keep = i64::try_from(keep).unwrap_or(i64::MAX / 2);
         let forgotten: Vec<String> = self.store.database().write(|connection| {
-            if let Some((name, facts)) = facts {
+            if let Some(Facts { name, bytes }) = &facts {
                 let known: bool = connection
                     .prepare_cached("SELECT EXISTS (SELECT 1 FROM facts WHERE name = ?1)")?
                     .query_row([name], |row| row.get(0))?;
                 if !known {
                     connection
                         .prepare_cached("INSERT INTO facts (name, bytes) VALUES (?1, ?2)")?
-                        .execute(params![name, facts()])?;
+                        .execute(params![name, compress(&bytes())])?;
                 }
             }
             connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO builds (id, project, started, record, facts) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![build.id, build.project, build.started_us, build.record, name])?;
+                .execute(params![build.id, build.project, build.started_us, record, name])?;
             let count: i64 =
                 connection.prepare_cached("SELECT count(*) FROM builds")?.query_row([], |row| row.get(0))?;
             // Many at a time: to find out whose logs are still needed is work.
@@ -93,17 +98,19 @@ impl<'a> Builds<'a> {
         }
     }
 
-    /// The facts of the builds of a project, newest first, each once; no more than `limit`.
-    pub fn facts(self, project: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    /// The facts of the builds of a project, or of all projects but that, newest first, each once; no more than `limit`.
+    pub fn facts(self, project: &str, others: bool, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.store.database().read(|connection| {
             connection
                 .prepare_cached(
                     "SELECT id, bytes FROM (SELECT id, facts, max(started) AS last FROM builds
-                        WHERE project = ?1 AND facts IS NOT NULL GROUP BY facts ORDER BY last DESC LIMIT ?2)
+                        WHERE (project = ?1) <> ?3 AND facts IS NOT NULL GROUP BY facts ORDER BY last DESC LIMIT ?2)
                      JOIN facts ON facts.name = facts ORDER BY last DESC",
                 )?
-                .query_map(params![project, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map(params![project, limit, others], |row| {
+                    Ok((row.get(0)?, decompress(&row.get::<_, Vec<u8>>(1)?)))
+                })?
                 .collect()
         })
     }
@@ -113,7 +120,7 @@ impl<'a> Builds<'a> {
         self.store.database().read(|connection| {
             connection
                 .prepare_cached("SELECT bytes FROM builds JOIN facts ON facts.name = builds.facts WHERE id = ?1")?
-                .query_row([id], |row| row.get(0))
+                .query_row([id], |row| Ok(decompress(&row.get::<_, Vec<u8>>(0)?)))
                 .optional()
         })
     }
@@ -130,7 +137,8 @@ impl<'a> Builds<'a> {
             connection
                 .prepare_cached(&format!("SELECT id, project, started, record FROM builds {condition}"))?
                 .query_map(parameters, |row| {
-                    Ok(Build { id: row.get(0)?, project: row.get(1)?, started_us: row.get(2)?, record: row.get(3)? })
+                    let record = decompress(&row.get::<_, Vec<u8>>(3)?);
+                    Ok(Build { id: row.get(0)?, project: row.get(1)?, started_us: row.get(2)?, record })
                 })?
                 .collect()
         })
@@ -161,4 +169,21 @@ fn forget(connection: &rusqlite::Connection, id: &str) -> rusqlite::Result<bool>
         .prepare_cached("DELETE FROM facts WHERE NOT EXISTS (SELECT 1 FROM builds WHERE builds.facts = facts.name)")?
         .execute([])?;
     Ok(gone > 0)
+}
+
+/// A level that costs less than the writing that it saves.
+const LEVEL: i32 = 1;
+
+/// The most that bytes of a build take.
+const LIMIT: usize = 1 << 30;
+
+fn compress(bytes: &[u8]) -> Vec<u8> {
+    // It fails for want of memory only.
+    zstd::bulk::compress(bytes, LEVEL).unwrap_or_default()
+}
+
+/// What cannot be read is empty: whoever reads it says so.
+fn decompress(bytes: &[u8]) -> Vec<u8> {
+    zstd::bulk::decompress(bytes, zstd::bulk::Decompressor::upper_bound(bytes).unwrap_or(LIMIT).min(LIMIT))
+        .unwrap_or_default()
 }

@@ -64,6 +64,7 @@ pub use blobs::Ingest;
 pub use blobs::VerifiedReader;
 pub use builds::Build;
 pub use builds::Builds;
+pub use builds::Facts;
 pub use claim::Claim;
 pub use garbage::Census;
 pub use garbage::Evicted;

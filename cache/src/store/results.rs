@@ -89,6 +89,16 @@ impl Records<'_> {
         Ok(parts.and_then(|parts| serde_json::from_slice(&parts).ok()).unwrap_or_default())
     }
 
+    /// Takes keys away from results that have others: they are found by those only.
+    pub fn unlink(self, keys: &[CacheKey]) -> Result<(), StoreError> {
+        self.store.database().write(|connection| {
+            let mut delete = connection.prepare_cached(
+                "DELETE FROM keys WHERE key = ?1 AND (SELECT count(*) FROM keys AS others WHERE others.result = keys.result) > 1",
+            )?;
+            keys.iter().try_for_each(|key| delete.execute([key.as_bytes()]).map(|_| ()))
+        })
+    }
+
     /// What is remembered of removed results whose keys begin with these hex digits, the last removed first.
     pub fn tombstones(self, beginning: &str) -> Result<Vec<(CacheKey, Tombstone)>, StoreError> {
         self.store.database().read(|connection| {

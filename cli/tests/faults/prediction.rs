@@ -9,7 +9,8 @@ pub(crate) fn compare(planned: &Value, report: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     let mut done: BTreeMap<u64, &Value> = steps(report).filter(|step| step["counts"] == true).map(keyed).collect();
     // Whatever is not in both is told below, by what is left over.
-    let missed: Vec<u64> = steps(planned).filter(|step| step["prediction"] != "hit").map(|step| keyed(step).0).collect();
+    let missed: Vec<u64> =
+        steps(planned).filter(|step| step["prediction"] != "hit").map(|step| keyed(step).0).collect();
     for (vertex, planned) in steps(planned).map(keyed) {
         let name = &planned["name"];
         let Some(step) = done.remove(&vertex) else {

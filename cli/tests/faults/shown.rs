@@ -62,7 +62,8 @@ pub(super) fn without_ages(text: &str) -> String {
         let ago = words.windows(3).position(|window| window[0].parse::<u64>().is_ok() && window[2] == "ago");
         match ago {
             Some(at) => {
-                let kept: Vec<&str> = words[..at].iter().copied().chain(["AGO"]).chain(words[at + 3..].iter().copied()).collect();
+                let kept: Vec<&str> =
+                    words[..at].iter().copied().chain(["AGO"]).chain(words[at + 3..].iter().copied()).collect();
                 out += &kept.join(" ");
             }
             None => out += &line.replace("evicted just now", "evicted AGO"),

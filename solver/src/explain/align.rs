@@ -1,9 +1,14 @@
 //! Which step of an earlier build is the one that a step of this build was.
 //!
+//! Stages are the same if they have the same name; those without one, or with a new one, are if they have instructions in common.
 //! Instructions that are written the same are the same, in order. Between two of those the ones with the same keyword are, the most
 //! similar first.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
+
+use super::facts::BuildFacts;
+use super::facts::StepFacts;
 
 /// The most pairs of instructions that are compared.
 const LIMIT: usize = 4_000_000;
@@ -11,8 +16,100 @@ const LIMIT: usize = 4_000_000;
 /// How much of two instructions must be equal for one to be the other changed, if there is a choice: a third.
 const SIMILAR: usize = 3;
 
+/// For the vertices of `new` those of `old` that they were.
+pub(super) fn pairs(old: &BuildFacts, new: &BuildFacts) -> HashMap<u32, u32> {
+    let mut pairs = HashMap::new();
+    let was = stages(old, new);
+    let groups: BTreeSet<(&str, &str)> =
+        new.steps.iter().map(|step| (step.stage.as_str(), step.platform.as_str())).collect();
+    for (stage, platform) in groups {
+        let Some(was) = was.get(stage) else { continue };
+        let of = |facts: &'_ BuildFacts, stage: &str, platform: Option<&str>| -> Vec<usize> {
+            let fits =
+                |step: &StepFacts| step.stage == stage && platform.is_none_or(|platform| step.platform == platform);
+            facts.steps.iter().enumerate().filter(|(_, step)| fits(step)).map(|(at, _)| at).collect()
+        };
+        let positions = of(new, stage, Some(platform));
+        let same = of(old, was, Some(platform));
+        // Built for another platform only: that is what there is to compare with.
+        let before = if same.is_empty() { of(old, was, None) } else { same };
+        let old_text: Vec<&str> = before.iter().map(|at| old.steps[*at].instruction.as_str()).collect();
+        let new_text: Vec<&str> = positions.iter().map(|at| new.steps[*at].instruction.as_str()).collect();
+        for (at, found) in align(&old_text, &new_text).into_iter().enumerate() {
+            if let Some(found) = found {
+                pairs.insert(new.steps[positions[at]].vertex, old.steps[before[found]].vertex);
+            }
+        }
+    }
+    // A source on the network is what the instruction that names it says, whatever its address.
+    for step in &new.steps {
+        let Some(before) = pairs.get(&step.vertex).and_then(|vertex| old.step(*vertex)) else { continue };
+        for (was, is) in before.inputs.iter().zip(&step.inputs) {
+            let is_remote = |facts: &BuildFacts, vertex: u32| facts.step(vertex).is_some_and(|it| it.remote.is_some());
+            if is_remote(old, *was) && is_remote(new, *is) {
+                pairs.entry(*is).or_insert(*was);
+            }
+        }
+    }
+    pairs
+}
+
+/// For each stage of `new` the one of `old` that it was.
+fn stages<'a>(old: &'a BuildFacts, new: &'a BuildFacts) -> HashMap<&'a str, &'a str> {
+    fn texts(facts: &BuildFacts) -> HashMap<&str, Vec<&str>> {
+        let mut stages: HashMap<&str, Vec<&str>> = HashMap::new();
+        for step in &facts.steps {
+            let stage = stages.entry(step.stage.as_str()).or_default();
+            // What it begins with says nothing about a stage.
+            if step.image.is_none() && !step.instruction.starts_with("FROM ") {
+                stage.push(step.instruction.as_str());
+            }
+        }
+        stages
+    }
+    let (before, now) = (texts(old), texts(new));
+    let is_number = |stage: &str| stage.bytes().all(|byte| byte.is_ascii_digit());
+    let mut found: HashMap<&str, &str> = HashMap::new();
+    let mut open: Vec<&str> = now.keys().copied().collect();
+    open.sort_unstable();
+    let mut free: Vec<&str> = before.keys().copied().collect();
+    free.sort_unstable();
+    let mut take = |open: &mut Vec<&'a str>, free: &mut Vec<&'a str>, is: &'a str, was: &'a str| {
+        open.retain(|stage| *stage != is);
+        free.retain(|stage| *stage != was);
+        found.insert(is, was);
+    };
+    for stage in open.clone() {
+        if free.contains(&stage) && (stage.is_empty() || !is_number(stage)) {
+            take(&mut open, &mut free, stage, stage);
+        }
+    }
+    // Those that have most in common first; of equals, those with the same number.
+    let mut common: Vec<(usize, bool, &str, &str)> = Vec::new();
+    for is in &open {
+        for was in &free {
+            let count = now[is].iter().filter(|text| before[was].contains(text)).count();
+            if count > 0 {
+                common.push((count, is == was, is, was));
+            }
+        }
+    }
+    common.sort_unstable_by(|a, b| b.cmp(a));
+    for (_, _, is, was) in common {
+        if open.contains(&is) && free.contains(&was) {
+            take(&mut open, &mut free, is, was);
+        }
+    }
+    for stage in open.clone() {
+        if free.contains(&stage) {
+            take(&mut open, &mut free, stage, stage);
+        }
+    }
+    found
+}
+
 /// For each of `new` the position in `old` of what it was.
-pub(super) fn align(old: &[&str], new: &[&str]) -> Vec<Option<usize>> {
+fn align(old: &[&str], new: &[&str]) -> Vec<Option<usize>> {
     let mut found = equal(old, new);
     let mut low = 0;
     let mut position = 0;

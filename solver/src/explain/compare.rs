@@ -41,10 +41,12 @@ pub(super) fn differences(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
         found.extend(fields);
         found.extend(variables);
     }
-    if let (Some((_, was)), Some((url, is))) = (&was.remote, &is.remote)
+    if let (Some((old_url, was)), Some((url, is))) = (&was.remote, &is.remote)
         && was != is
     {
-        found.push(Difference { subject: url.clone(), cause: Cause::Remote { url: url.clone() } });
+        let cause =
+            if old_url == url { Cause::Remote { url: url.clone() } } else { field("source", Some(old_url), Some(url)) };
+        found.push(Difference { subject: "source".to_owned(), cause });
     }
     found
 }
@@ -109,28 +111,70 @@ fn fields(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
     let (old, new) = (args(was), args(is));
     if old != new {
         match (old.split_last(), new.split_last()) {
-            (Some((last_before, before)), Some((last_now, now))) if last_before == last_now => {
+            (Some((last_before, before)), Some((last_now, now)))
+                if last_before == last_now && is_shell(before) && is_shell(now) =>
+            {
                 push("SHELL", field("SHELL", Some(&before.join(" ")), Some(&now.join(" "))));
             }
-            (Some((before, shell)), Some((now, same))) if shell == same => {
+            (Some((before, shell)), Some((now, same))) if shell == same && is_shell(shell) => {
                 push("command", field("command", Some(before), Some(now)));
             }
             _ => push("command", field("command", Some(&old.join(" ")), Some(&new.join(" ")))),
         }
     }
-    for name in before.fields.keys().chain(now.fields.keys().filter(|name| !before.fields.contains_key(*name))) {
-        let text = |fields: &BTreeMap<&str, Vec<&str>>| fields.get(name).map(|values| values.join(" "));
-        let (old, new) = (text(&before.fields), text(&now.fields));
-        if old != new {
-            let (subject, what) = label(name);
-            push(subject, field(what, old.as_deref(), new.as_deref()));
+    let mut names: Vec<&str> = before.fields.keys().chain(now.fields.keys()).copied().collect();
+    names.sort_by_key(|name| (FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()), *name));
+    names.dedup();
+    for name in names {
+        let (old, new) = (before.fields.get(name), now.fields.get(name));
+        if old == new {
+            continue;
         }
+        let (mut subject, what) = label(name);
+        let (old, new) = (shown(name, old), shown(name, new));
+        if old.is_none() && new.is_none() {
+            // Nothing that has a name of its own.
+            continue;
+        }
+        // A relative path leads elsewhere.
+        if name == "destination" && was.instruction == is.instruction {
+            subject = "WORKDIR";
+        }
+        push(subject, field(what, old.as_deref(), new.as_deref()));
     }
     found
 }
 
 fn args(step: &StepFacts) -> &[String] {
     step.exec.as_ref().map(|exec| exec.args.as_slice()).unwrap_or_default()
+}
+
+/// What comes before a command line, and not the beginning of an argument vector.
+fn is_shell(args: &[String]) -> bool {
+    args.len() > 1 && args.last().is_some_and(|flag| flag.starts_with(['-', '/']))
+}
+
+/// Fields that say most; the others follow in the order of the alphabet.
+const FIRST: [&str; 5] = ["source", "exclude", "parents", "from", "destination"];
+
+/// The values of a field as people write them; `None` if that is the default.
+fn shown(name: &str, values: Option<&Vec<String>>) -> Option<String> {
+    let mut all: Vec<&str> = Vec::new();
+    for value in values.into_iter().flatten().map(String::as_str) {
+        let value = match (name, value) {
+            ("parents", "yes") | ("from", "context") => "",
+            ("parents", _) | ("unpack", "archives") | ("mode" | "owner", "") => continue,
+            ("from", _) => return Some(String::new()),
+            ("unpack", "yes") => "true",
+            ("unpack", _) => "false",
+            ("user", "") => "root",
+            (_, value) => value,
+        };
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    if all.is_empty() || name == "from" { None } else { Some(all.join(" ")) }
 }
 
 /// What a field of a key is called by people: the subject it belongs to, and its name.
@@ -159,7 +203,7 @@ fn label(name: &str) -> (&str, &str) {
 #[derive(Debug, Default)]
 struct Groups<'a> {
     mounts: Vec<Mount<'a>>,
-    fields: BTreeMap<&'a str, Vec<&'a str>>,
+    fields: BTreeMap<&'a str, Vec<String>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -182,52 +226,168 @@ impl Mount<'_> {
 
 fn groups(parts: &[KeyPart]) -> Groups<'_> {
     let mut groups = Groups::default();
+    let mut last = "";
     for KeyPart { name, value } in parts {
-        match (name.as_str(), groups.mounts.last_mut()) {
-            // How many there are says nothing more.
-            ("mounts" | "actions" | "script", _) => {}
+        let of = match (name.as_str(), last) {
+            ("user" | "group", "owner" | "user of owner") => "user of owner",
+            (name, _) => name,
+        };
+        last = of;
+        match (of, groups.mounts.last_mut()) {
+            // They say nothing more than what comes with them.
+            ("mounts" | "actions" | "action" | "script", _) => {}
             ("mount", _) => groups.mounts.push(Mount { kind: value, fields: Vec::new() }),
             // They follow the mounts.
-            ("os" | "architecture" | "variant", _) | (_, None) => {
-                groups.fields.entry(of_field(name)).or_default().push(value);
-            }
+            ("os" | "architecture" | "variant", _) | (_, None) => put(&mut groups.fields, of, value),
             (_, Some(mount)) => mount.fields.push((name, value)),
         }
     }
     groups
 }
 
-/// Fields that only together say something.
-fn of_field(name: &str) -> &str {
-    match name {
-        "user of owner" | "group" => "owner",
-        "bits" | "clauses" => "mode",
-        other => other,
+/// Puts a part to the others of its field. Some only together say something.
+fn put<'a>(fields: &mut BTreeMap<&'a str, Vec<String>>, name: &'a str, value: &str) {
+    let mut last = |field: &'a str, separator: &str, text: &str| {
+        let values = fields.entry(field).or_default();
+        match values.last_mut() {
+            Some(last) if last.is_empty() => text.clone_into(last),
+            Some(last) => *last += &format!("{separator}{text}"),
+            None => values.push(text.to_owned()),
+        }
+    };
+    match (name, value) {
+        ("user of owner", _) => last("owner", ":", value),
+        ("bits" | "clauses", _) => last("mode", "", value),
+        ("is directory", "yes") => last("destination", "/", ""),
+        ("is directory", _) => {}
+        ("mode", _) | ("owner", "kept" | "given") => fields.entry(name).or_default().push(String::new()),
+        _ => fields.entry(name).or_default().push(value.to_owned()),
     }
 }
 
+/// The first of the mounts that is new, gone or another.
 fn mounts(before: &[Mount<'_>], now: &[Mount<'_>]) -> Option<Cause> {
-    let cause = |mount: &Mount<'_>, what: String| Some(Cause::Mount { mount: mount.name(), what });
-    for mount in now {
-        let Some(old) = before.iter().find(|old| old.name() == mount.name()) else {
-            return cause(mount, "is new".to_owned());
-        };
-        for (name, value) in &mount.fields {
-            let shown = match *name {
-                "writable" => "readwrite",
-                "subpath" => "source",
-                other => other,
-            };
-            match old.get(name) {
-                Some(was) if was == *value => {}
-                Some(was) => return cause(mount, format!("{shown} {value}, was {was}")),
-                None => return cause(mount, format!("{shown} {value} is new")),
-            }
+    let lacks = |all: &[Mount<'_>], wanted: &Mount<'_>| !all.iter().any(|mount| mount.name() == wanted.name());
+    let cause = |mount: String, what: String| Some(Cause::Mount { mount, what });
+    let mut gone = before.iter().filter(|mount| lacks(now, mount));
+    let new = now.iter().find(|mount| lacks(before, mount));
+    match (new, gone.next()) {
+        // The one became the other.
+        (Some(new), Some(old)) if before.len() == now.len() && new.kind == old.kind => {
+            return cause(new.kind.to_owned(), mount_change(old, new)?);
         }
-        if let Some((name, _)) = old.fields.iter().find(|(name, _)| mount.get(name).is_none()) {
-            return cause(mount, format!("{name} is gone"));
+        (Some(new), _) => return cause(new.name(), "is new".to_owned()),
+        (None, Some(old)) => return cause(old.name(), "is gone".to_owned()),
+        (None, None) => {}
+    }
+    now.iter().find_map(|mount| {
+        let old = before.iter().find(|old| old.name() == mount.name())?;
+        cause(mount.name(), mount_change(old, mount)?)
+    })
+}
+
+/// What is another in a mount.
+fn mount_change(was: &Mount<'_>, is: &Mount<'_>) -> Option<String> {
+    let word = |name: &str, value: &str| match (name, value) {
+        ("from", "context") => "the build context".to_owned(),
+        ("from", value) if value.starts_with("input ") => "a stage or an image".to_owned(),
+        (_, value) => value.to_owned(),
+    };
+    for (name, value) in &is.fields {
+        let shown = match *name {
+            "writable" => "readwrite",
+            "read-only" => "readonly",
+            "subpath" => "source",
+            "variable" => "env",
+            other => other,
+        };
+        match (was.get(name), *value) {
+            (Some(was), is) if was == is => {}
+            (Some("no") | None, "yes") => return Some(format!("{shown} is new")),
+            (Some("yes"), "no") => return Some(format!("{shown} is gone")),
+            (Some(was), is) if word(name, was) == word(name, is) => return Some(format!("{shown} another one")),
+            (Some(was), is) => return Some(format!("{shown} {}, was {}", word(name, is), word(name, was))),
+            (None, is) => return Some(format!("{shown} {} is new", word(name, is))),
         }
     }
-    let gone = before.iter().find(|old| !now.iter().any(|mount| mount.name() == old.name()))?;
-    cause(gone, "is gone".to_owned())
+    let (name, _) = was.fields.iter().find(|(name, _)| is.get(name).is_none())?;
+    Some(format!("{name} is gone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Vec<KeyPart> {
+        let part = |part: &str| {
+            let (name, value) = part.split_once('=').unwrap();
+            KeyPart { name: name.to_owned(), value: value.to_owned() }
+        };
+        text.split(' ').map(|text| part(&text.replace('_', " "))).collect()
+    }
+
+    fn step(instruction: &str, text: &str) -> StepFacts {
+        StepFacts { instruction: instruction.to_owned(), parts: parts(text), ..StepFacts::default() }
+    }
+
+    /// The causes of the change from one to the other.
+    fn told(was: &str, is: &str) -> Vec<String> {
+        differences(&step("a", was), &step("b", is)).iter().map(|found| found.cause.to_string()).collect()
+    }
+
+    const COPY: &str = "actions=1 action=copy from=context source=/a parents=no destination=/x is_directory=no owner=kept mode=kept unpack=archives";
+
+    #[test]
+    fn fields_of_copies() {
+        for (from, to, text) in [
+            ("source=/a", "source=/b", "source changed: /a -> /b"),
+            ("source=/a", "source=/a source=/b", "source changed: /a -> /a /b"),
+            ("parents=no", "parents=yes", "--parents is new"),
+            ("parents=no", "exclude=*.log parents=no", "--exclude is new: *.log"),
+            ("from=context", "from=input_1", "--from is new"),
+            ("destination=/x", "destination=/y", "destination changed: /x -> /y"),
+            ("is_directory=no", "is_directory=yes", "destination changed: /x -> /x/"),
+            ("owner=kept", "owner=given user=app", "--chown is new: app"),
+            ("owner=kept", "owner=given user=1 group=2", "--chown is new: 1:2"),
+            ("mode=kept", "mode=octal bits=0755", "--chmod is new: 0755"),
+            ("unpack=archives", "unpack=no", "--unpack is new: false"),
+        ] {
+            assert_eq!(told(COPY, &COPY.replace(from, to)), [text]);
+        }
+        let owned =
+            COPY.replace("owner=kept", "owner=given user=1 group=1").replace("mode=kept", "mode=octal bits=0644");
+        assert_eq!(told(&owned, &owned.replace("group=1", "group=2")), ["--chown changed: 1:1 -> 1:2"]);
+        assert_eq!(
+            told(&owned, &owned.replace("mode=octal bits=0644", "mode=symbolic clauses=u=rw")),
+            ["--chmod changed: 0644 -> u=rw"]
+        );
+        assert_eq!(told(&owned, COPY), ["--chmod is gone: 0644", "--chown is gone: 1:1"]);
+        assert_eq!(told(COPY, COPY), Vec::<String>::new());
+    }
+
+    #[test]
+    fn fields_of_mounts() {
+        let secret =
+            "cwd=/ user= network=default mounts=1 mount=secret id=key required=no mode=0400 owner=0:0 os=linux";
+        for (from, to, text) in [
+            ("required=no", "required=yes", "mount secret key: required is new"),
+            ("id=key", "id=other", "mount secret: id other, was key"),
+            ("id=key", "id=key target=/k", "mount secret key: target /k is new"),
+            ("id=key", "id=key variable=K", "mount secret key: env K is new"),
+            ("mode=0400", "mode=0440", "mount secret key: mode 0440, was 0400"),
+            ("os=linux", "mount=tmpfs target=/t os=linux", "mount tmpfs /t: is new"),
+            ("user=", "user=app", "USER changed: root -> app"),
+            ("network=default", "network=none", "--network changed: default -> none"),
+        ] {
+            assert_eq!(told(secret, &secret.replace(from, to)), [text]);
+        }
+        let bind = "mounts=1 mount=bind target=/src writable=yes from=context";
+        assert_eq!(told(bind, &bind.replace("yes", "no")), ["mount bind /src: readwrite is gone"]);
+        assert_eq!(
+            told(bind, &bind.replace("from=context", "from=input_1 source=/src")),
+            ["mount bind /src: from a stage or an image, was the build context"]
+        );
+        let two = "mounts=2 mount=tmpfs target=/a mount=tmpfs target=/b";
+        assert_eq!(told(two, "mounts=2 mount=tmpfs target=/b mount=tmpfs target=/a"), ["order of the mounts changed"]);
+    }
 }

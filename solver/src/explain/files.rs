@@ -342,8 +342,9 @@ fn difference(was: &FileFacts, is: &FileFacts) -> Option<FileDifference> {
     })
 }
 
+/// A path for people; the root of the context is `.`.
 fn text(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
+    if path.is_empty() { ".".to_owned() } else { String::from_utf8_lossy(path).into_owned() }
 }
 
 impl fmt::Display for FileChanges {

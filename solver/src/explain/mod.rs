@@ -80,6 +80,8 @@ type Subjects = Arc<BTreeSet<String>>;
 struct Earlier {
     facts: Arc<BuildFacts>,
     vertex: u32,
+    /// Our vertices, and which of that build's they were.
+    pairs: Arc<HashMap<u32, u32>>,
 }
 
 impl Earlier {
@@ -116,7 +118,7 @@ impl<A: Archive> Explainer<A> {
         if let Some(pair) = compare::retaken(was, is) {
             return self.files(pair.was, pair.is, &earlier.facts);
         }
-        self.source(was, is, &earlier)
+        self.source(was, is, &earlier, missed)
             .or_else(|| self.missed_parent(is, missed))
             .or_else(|| self.moved_parent(was, is, &earlier))
             .or_else(|| {
@@ -137,11 +139,12 @@ impl<A: Archive> Explainer<A> {
         let mut cause = Cause::FirstBuild;
         let mut position = 0;
         while let Some(facts) = self.archive.earlier(position) {
-            let known = self.alignment(position, &facts).get(&is.vertex).copied();
+            let pairs = self.alignment(position, &facts);
+            let known = pairs.get(&is.vertex).copied();
             match known.and_then(|vertex| facts.step(vertex)) {
                 Some(step) if step.finished => {
                     let vertex = step.vertex;
-                    return Ok(Earlier { facts, vertex });
+                    return Ok(Earlier { facts, vertex, pairs });
                 }
                 Some(_) => cause = Cause::NeverFinished,
                 None if cause == Cause::FirstBuild && facts.steps.iter().any(|step| step.stage == is.stage) => {
@@ -158,37 +161,14 @@ impl<A: Archive> Explainer<A> {
         if let Some(known) = self.alignments.borrow().get(&position) {
             return Arc::clone(known);
         }
-        let mut pairs = HashMap::new();
-        let groups: BTreeSet<(&str, &str)> =
-            self.facts.steps.iter().map(|step| (step.stage.as_str(), step.platform.as_str())).collect();
-        for (stage, platform) in groups {
-            let of = |facts: &'_ BuildFacts, platform: Option<&str>| -> Vec<usize> {
-                let fits =
-                    |step: &StepFacts| step.stage == stage && platform.is_none_or(|platform| step.platform == platform);
-                facts.steps.iter().enumerate().filter(|(_, step)| fits(step)).map(|(at, _)| at).collect()
-            };
-            let new = of(&self.facts, Some(platform));
-            let same = of(facts, Some(platform));
-            // Built for another platform only: that is what there is to compare with.
-            let old = if same.is_empty() { of(facts, None) } else { same };
-            let text = |facts: &'_ BuildFacts, all: &[usize]| -> Vec<String> {
-                all.iter().map(|at| facts.steps[*at].instruction.clone()).collect()
-            };
-            let (old_text, new_text) = (text(facts, &old), text(&self.facts, &new));
-            let old_text: Vec<&str> = old_text.iter().map(String::as_str).collect();
-            let new_text: Vec<&str> = new_text.iter().map(String::as_str).collect();
-            for (at, found) in align::align(&old_text, &new_text).into_iter().enumerate() {
-                if let Some(found) = found {
-                    pairs.insert(self.facts.steps[new[at]].vertex, facts.steps[old[found]].vertex);
-                }
-            }
-        }
+        let pairs = align::pairs(facts, &self.facts);
         let pairs = Arc::new(pairs);
         self.alignments.borrow_mut().insert(position, Arc::clone(&pairs));
         pairs
     }
 
-    /// What changed further up, in steps that were not found. Those were asked about before, so this goes no deeper than one step.
+    /// What changed in the steps right above that were not found. What changed further up only does not count: whether it changes
+    /// anything here depends on what the steps between make of it.
     fn subjects_above(&self, step: &StepFacts, missed: &dyn Fn(u32) -> bool) -> Subjects {
         let mut sets: Vec<Subjects> = Vec::new();
         for vertex in step.inputs.iter().filter(|input| missed(**input)) {
@@ -209,16 +189,272 @@ impl<A: Archive> Explainer<A> {
             return Arc::clone(known);
         }
         let Some(step) = self.facts.step(vertex) else { return Subjects::default() };
-        let mut subjects = self.subjects_above(step, missed);
-        if let Ok(earlier) = self.earlier(step)
-            && let Some(was) = earlier.step()
-        {
-            let own = compare::differences(was, step).into_iter().map(|found| found.subject);
-            let fresh: Vec<String> = own.filter(|subject| !subjects.contains(subject)).collect();
-            if !fresh.is_empty() {
-                Arc::make_mut(&mut subjects).extend(fresh);
+        let subjects = if step.is_hidden() {
+            self.subjects_above(step, missed)
+        } else {
+            let earlier = self.earlier(step).ok();
+            let own = earlier.as_ref().and_then(Earlier::step).map(|was| compare::differences(was, step));
+            Arc::new(own.into_iter().flatten().map(|found| found.subject).collect())
+        };
+        self.subjects.borrow_mut().insert(vertex, Arc::clone(&subjects));
+        subjects
+    }
+
+    /// The first input that was not found, and is a step.
+    fn missed_parent(&self, step: &StepFacts, missed: &dyn Fn(u32) -> bool) -> Option<Cause> {
+        let mut open = step.inputs.clone();
+        while !open.is_empty() {
+            let vertex = open.remove(0);
+            let Some(above) = self.facts.step(vertex) else { continue };
+            // Nobody sees a merge: what is merged is what people see.
+            if above.is_hidden() {
+                open.splice(0..0, above.inputs.iter().rev().copied());
+                continue;
+            }
+            if missed(vertex) && above.image.is_none() {
+                return Some(self.parent(vertex));
             }
         }
+        None
+    }
+
+    /// An input that was found is not the one that the step was made on before: why it is another.
+    fn moved_parent(&self, was: &StepFacts, is: &StepFacts, earlier: &Earlier) -> Option<Cause> {
+        for (position, (was, is)) in was.inputs.iter().zip(&is.inputs).enumerate() {
+            let (Some(was), Some(is)) = (earlier.facts.step(*was), self.facts.step(*is)) else { continue };
+            if was.definition == is.definition {
+                continue;
+            }
+            if was.is_hidden() || is.is_hidden() {
+                return self.moved_parent(was, is, earlier).or_else(|| Some(self.parent(is.vertex)));
+            }
+            let counterpart = earlier.pairs.get(&is.vertex);
+            if counterpart == Some(&was.vertex) {
+                // It is what changed, some builds ago.
+                if let Some(Difference { cause, .. }) = compare::differences(was, is).into_iter().next() {
+                    return Some(cause);
+                }
+                if let Some(pair) = compare::retaken(was, is) {
+                    return Some(self.files(pair.was, pair.is, &earlier.facts));
+                }
+                let cause = self.source(was, is, earlier, &|_| false).or_else(|| self.moved_parent(was, is, earlier));
+                return cause.or_else(|| Some(self.parent(is.vertex)));
+            }
+            let stage = earlier.facts.stage_of(counterpart.copied()).unwrap_or(&is.stage);
+            return Some(if was.stage != stage {
+                another(position, &is.stage, was.stage.clone(), is.stage.clone())
+            } else if !earlier.pairs.values().any(|paired| *paired == was.vertex) {
+                Cause::Above { instruction: was.instruction.clone(), change: Change::Removed }
+            } else if counterpart.is_none() {
+                Cause::Above { instruction: is.instruction.clone(), change: Change::Added }
+            } else {
+                self.parent(is.vertex)
+            });
+        }
+        None
+    }
+
+    fn parent(&self, vertex: u32) -> Cause {
+        Cause::Parent { vertex, name: self.names.get(&vertex).cloned().unwrap_or_default() }
+    }
+
+    /// A source that the step begins with, or takes from, is another.
+    fn source(
+        &self,
+        was: &StepFacts,
+        is: &StepFacts,
+        earlier: &Earlier,
+        missed: &dyn Fn(u32) -> bool,
+    ) -> Option<Cause> {
+        for (position, (was, is)) in was.inputs.iter().zip(&is.inputs).enumerate() {
+            let (Some(was), Some(is)) = (earlier.facts.step(*was), self.facts.step(*is)) else { continue };
+            if was.definition == is.definition {
+                continue;
+            }
+            if is.is_hidden()
+                && was.is_hidden()
+                && let Some(cause) = self.source(was, is, earlier, missed)
+            {
+                return Some(cause);
+            }
+            // It has said so itself if it was not found.
+            if let (Some((_, old)), Some((url, new))) = (&was.remote, &is.remote)
+                && old != new
+                && !missed(is.vertex)
+            {
+                return Some(Cause::Remote { url: url.clone() });
+            }
+            let Some(image) = &is.image else { continue };
+            let name = familiar(&image.name);
+            let (before, now) = match &was.image {
+                Some(before) if before.name == image.name => (before.digest.clone(), image.digest.clone()),
+                Some(before) => (Some(familiar(&before.name).to_owned()), Some(name.to_owned())),
+                None => match was.instruction.strip_prefix("FROM ") {
+                    Some(before) => (Some(before.to_owned()), Some(name.to_owned())),
+                    // The steps that were between are gone.
+                    None if was.stage == is.stage => continue,
+                    None => (Some(was.stage.clone()), Some(name.to_owned())),
+                },
+            };
+            return Some(another(position, name, before.unwrap_or_default(), now.unwrap_or_default()));
+        }
+        None
+    }
+
+    fn files(&self, digest: &str) -> Option<Vec<FileFacts>>;
+
+    /// Why the result of a definition key went.
+    fn tombstone(&self, definition: &str) -> Option<Tombstone>;
+}
+
+/// When and why a result went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// In seconds since 1970.
+    pub seconds: i64,
+    /// `2 d ago`.
+    pub ago: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Explains the misses of one build.
+#[derive(Debug)]
+pub struct Explainer<A> {
+    facts: Arc<BuildFacts>,
+    archive: A,
+    /// Stages and platforms of an earlier build: for each of our vertices, which vertex it was.
+    alignments: RefCell<HashMap<usize, Arc<HashMap<u32, u32>>>>,
+    /// What changed in a vertex or in one above it that was not found.
+    subjects: RefCell<HashMap<u32, Subjects>>,
+    /// Vertices that may not be taken from the cache.
+    forced: HashSet<u32>,
+    names: HashMap<u32, String>,
+}
+
+/// What differences are about. Most steps have the ones of the step above them, and share them.
+type Subjects = Arc<BTreeSet<String>>;
+
+/// What a step was.
+struct Earlier {
+    facts: Arc<BuildFacts>,
+    vertex: u32,
+    /// Our vertices, and which of that build's they were.
+    pairs: Arc<HashMap<u32, u32>>,
+}
+
+impl Earlier {
+    fn step(&self) -> Option<&StepFacts> {
+        self.facts.step(self.vertex)
+    }
+}
+
+impl<A: Archive> Explainer<A> {
+    /// Compares `facts` with what `archive` has. `forced` are the vertices that may not be taken from the cache, `names` how all are shown.
+    pub fn new(facts: Arc<BuildFacts>, archive: A, forced: HashSet<u32>, names: HashMap<u32, String>) -> Explainer<A> {
+        Explainer { facts, archive, alignments: RefCell::default(), subjects: RefCell::default(), forced, names }
+    }
+
+    /// Why a vertex was not found. `missed` says which of those above it were not.
+    pub fn explain(&self, vertex: u32, missed: &dyn Fn(u32) -> bool) -> Cause {
+        if self.forced.contains(&vertex) {
+            return Cause::NoCache;
+        }
+        let Some(is) = self.facts.step(vertex) else { return Cause::FirstBuild };
+        let earlier = match self.earlier(is) {
+            Ok(earlier) => earlier,
+            // What is above it and new says more than that it is new too.
+            Err(cause) => {
+                return self.missed_parent(is, missed).filter(|_| cause == Cause::FirstBuild).unwrap_or(cause);
+            }
+        };
+        let Some(was) = earlier.step() else { return Cause::NewStep };
+        let above = self.subjects_above(is, missed);
+        let own = compare::differences(was, is).into_iter().find(|found| !above.contains(&found.subject));
+        if let Some(Difference { cause, .. }) = own {
+            return cause;
+        }
+        if let Some(pair) = compare::retaken(was, is) {
+            return self.files(pair.was, pair.is, &earlier.facts);
+        }
+        self.source(was, is, &earlier, missed)
+            .or_else(|| self.missed_parent(is, missed))
+            .or_else(|| self.moved_parent(was, is, &earlier))
+            .or_else(|| {
+                let tombstone = self.archive.tombstone(&is.definition)?;
+                Some(Cause::Evicted { seconds: tombstone.seconds, ago: tombstone.ago, reason: tombstone.reason })
+            })
+            .unwrap_or(Cause::Gone)
+    }
+
+    /// The definition key of what a vertex was when it last ended well.
+    pub fn earlier_key(&self, vertex: u32) -> Option<String> {
+        let earlier = self.earlier(self.facts.step(vertex)?).ok()?;
+        Some(earlier.step()?.definition.clone())
+    }
+
+    /// The newest earlier build in which the step ended well.
+    fn earlier(&self, is: &StepFacts) -> Result<Earlier, Cause> {
+        let mut cause = Cause::FirstBuild;
+        let mut position = 0;
+        while let Some(facts) = self.archive.earlier(position) {
+            let pairs = self.alignment(position, &facts);
+            let known = pairs.get(&is.vertex).copied();
+            match known.and_then(|vertex| facts.step(vertex)) {
+                Some(step) if step.finished => {
+                    let vertex = step.vertex;
+                    return Ok(Earlier { facts, vertex, pairs });
+                }
+                Some(_) => cause = Cause::NeverFinished,
+                None if cause == Cause::FirstBuild && facts.steps.iter().any(|step| step.stage == is.stage) => {
+                    cause = Cause::NewStep;
+                }
+                None => {}
+            }
+            position += 1;
+        }
+        Err(cause)
+    }
+
+    fn alignment(&self, position: usize, facts: &BuildFacts) -> Arc<HashMap<u32, u32>> {
+        if let Some(known) = self.alignments.borrow().get(&position) {
+            return Arc::clone(known);
+        }
+        let pairs = align::pairs(facts, &self.facts);
+        let pairs = Arc::new(pairs);
+        self.alignments.borrow_mut().insert(position, Arc::clone(&pairs));
+        pairs
+    }
+
+    /// What changed in the steps right above that were not found. What changed further up only does not count: whether it changes
+    /// anything here depends on what the steps between make of it.
+    fn subjects_above(&self, step: &StepFacts, missed: &dyn Fn(u32) -> bool) -> Subjects {
+        let mut sets: Vec<Subjects> = Vec::new();
+        for vertex in step.inputs.iter().filter(|input| missed(**input)) {
+            let subjects = self.subjects(*vertex, missed);
+            if !subjects.is_empty() && !sets.iter().any(|known| Arc::ptr_eq(known, &subjects)) {
+                sets.push(subjects);
+            }
+        }
+        match sets.as_slice() {
+            [] => Subjects::default(),
+            [only] => Arc::clone(only),
+            several => Arc::new(several.iter().flat_map(|set| set.iter().cloned()).collect()),
+        }
+    }
+
+    fn subjects(&self, vertex: u32, missed: &dyn Fn(u32) -> bool) -> Subjects {
+        if let Some(known) = self.subjects.borrow().get(&vertex) {
+            return Arc::clone(known);
+        }
+        let Some(step) = self.facts.step(vertex) else { return Subjects::default() };
+        let subjects = if step.is_hidden() {
+            self.subjects_above(step, missed)
+        } else {
+            let earlier = self.earlier(step).ok();
+            let own = earlier.as_ref().and_then(Earlier::step).map(|was| compare::differences(was, step));
+            Arc::new(own.into_iter().flatten().map(|found| found.subject).collect())
+        };
         self.subjects.borrow_mut().insert(vertex, Arc::clone(&subjects));
         subjects
     }
@@ -288,12 +524,29 @@ impl<A: Archive> Explainer<A> {
     fn files(&self, was: &Taken, is: &Taken, earlier: &BuildFacts) -> Cause {
         let lists = self.archive.files(&was.digest).zip(self.archive.files(&is.digest));
         let changes = lists.and_then(|(old, new)| FileChanges::between(&old, &new));
+        if let Some(mount) = is.mount.clone().filter(|_| was.shown != is.shown) {
+            let source =
+                |taken: &Taken| taken.shown.split_once('=').map_or(taken.shown.clone(), |(_, it)| it.to_owned());
+            return Cause::Mount { mount, what: format!("source {}, was {}", source(is), source(was)) };
+        }
         let Some(mut changes) = changes else { return Cause::Content { taken: is.shown.clone() } };
         let before = earlier.ignore_files.get(&was.context);
         let now = self.facts.ignore_files.get(&is.context);
         changes.ignore_file = by_ignore_file(&changes, before, now);
         Cause::Files { taken: is.shown.clone(), changes }
     }
+}
+
+/// What a step is made on, or takes files from, is another.
+fn another(position: usize, name: &str, was: String, is: String) -> Cause {
+    let image = name.to_owned();
+    if position == 0 { Cause::Base { image, was, is } } else { Cause::From { image, was, is } }
+}
+
+/// An image's name without what everybody leaves out.
+fn familiar(name: &str) -> &str {
+    let rest = name.strip_prefix("docker.io/").unwrap_or(name);
+    rest.strip_prefix("library/").unwrap_or(rest)
 }
 
 /// The ignore file whose change brought or took all the files.
@@ -306,7 +559,7 @@ fn by_ignore_file(changes: &FileChanges, was: Option<&IgnoreFile>, is: Option<&I
         Patterns::from_list(list.iter().map(String::as_str)).ok()
     };
     let (before, now) = (patterns(was)?, patterns(is)?);
-    let hides = |patterns: &Patterns, path: &str| patterns.matches(path.as_bytes()).is_excluded();
+    let hides = |patterns: &Patterns, path: &str| patterns.matches(path.trim_end_matches('/').as_bytes()).is_excluded();
     let explained = changes.first.iter().all(|change| match change.how {
         FileDifference::Added => hides(&before, &change.path) && !hides(&now, &change.path),
         FileDifference::Removed => hides(&now, &change.path) && !hides(&before, &change.path),

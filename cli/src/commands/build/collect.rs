@@ -37,6 +37,8 @@ pub(super) struct Collection {
     stage: String,
     path: String,
     directory: PathBuf,
+    /// The directory as typed.
+    shown: String,
 }
 
 /// One of them, and the last step of its stage.
@@ -64,6 +66,7 @@ impl Collection {
             stage: text[..colon].to_owned(),
             path: path.to_owned(),
             directory: environment::absolute(directory.as_ref())?,
+            shown: directory.to_owned(),
         })
     }
 }
@@ -145,7 +148,7 @@ struct Seen<'a> {
 
 impl Seen<'_> {
     fn copy(&self, one: &Collected<'_>, result: Option<&Record>) -> Result<(), String> {
-        let Collection { path, directory, .. } = one.collection;
+        let Collection { path, directory, shown, .. } = one.collection;
         let (layers, id) = match result {
             Some(record) => (record.state.layers.clone(), one.end),
             None => self.last_state(one)?,
@@ -158,7 +161,7 @@ impl Seen<'_> {
             plain.note(&format!("note: {note}"));
         }
         let how = if self.outcome(id) == Some(Outcome::Failed) { "left by" } else { "after" };
-        plain.note(&format!("collected {path} into {}, {how} {step}", directory.display()));
+        plain.note(&format!("collected {path} into {shown}, {how} {step}"));
         Ok(())
     }
 

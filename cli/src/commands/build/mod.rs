@@ -237,9 +237,10 @@ async fn build(
     let collected = collect::find(&request.collections, &plan, &dockerfile.0)?;
     let mut targets: Vec<VertexId> = plan.images.iter().map(|image| image.target).collect();
     targets.extend(collected.iter().map(|one| one.end));
-    let subject = Subject::new(build_id.clone(), request, &source, &quoted, &dockerfile.0, &plan);
+    let plan = Arc::new(plan);
+    let subject = Subject::new(build_id.clone(), request, &source, &quoted, &dockerfile.0, &plan, &targets);
     let ignore_files = ignore_files(request, &main, &source)?;
-    let mut recording = Recording::new(store, request, &secrets, Arc::clone(&recorder), subject, &plan);
+    let mut recording = Recording::new(store, request, &secrets, Arc::clone(&recorder), subject, Arc::clone(&plan));
     if purpose == Purpose::Build {
         store.kept().clear()?;
     } else {

@@ -41,9 +41,15 @@ struct State {
     /// Those that were not cached.
     missed: HashSet<u32>,
     phases: Vec<Phase>,
-    explainer: Option<Explainer<StoreArchive>>,
+    explainer: Option<Explaining>,
     /// Done once, when the first step begins.
     first: Option<FirstStep>,
+}
+
+/// What explains misses: made when the first is to be explained.
+enum Explaining {
+    Later(Box<dyn FnOnce() -> Explainer<StoreArchive> + Send>),
+    Now(Explainer<StoreArchive>),
 }
 
 /// What is to be done when the first step begins.
@@ -89,9 +95,9 @@ impl Recorder {
         &self.plain
     }
 
-    /// From now on misses are explained.
-    pub(super) fn explain_with(&self, explainer: Explainer<StoreArchive>) {
-        self.state().explainer = Some(explainer);
+    /// From now on misses are explained, by what `make` makes.
+    pub(super) fn explain_with(&self, make: Box<dyn FnOnce() -> Explainer<StoreArchive> + Send>) {
+        self.state().explainer = Some(Explaining::Later(make));
     }
 
     /// Why a vertex was not found; `None` if that cannot be said yet.
@@ -109,7 +115,7 @@ impl Recorder {
 
     /// The definition key of what a vertex was in an earlier build.
     pub(super) fn earlier(&self, vertex: VertexId) -> Option<String> {
-        self.state().explainer.as_ref()?.earlier_key(number(vertex))
+        self.state().explainer()?.earlier_key(number(vertex))
     }
 
     /// Notes what is done beside the steps, from `start_us` until now.
@@ -150,9 +156,22 @@ impl Recorder {
 }
 
 impl State {
-    fn explain(&self, vertex: VertexId) -> Option<Cause> {
-        let missed = |above: u32| self.missed.contains(&above);
-        self.explainer.as_ref().map(|known| known.explain(number(vertex), &missed))
+    fn explainer(&mut self) -> Option<&Explainer<StoreArchive>> {
+        let explainer = match self.explainer.take()? {
+            Explaining::Later(make) => make(),
+            Explaining::Now(explainer) => explainer,
+        };
+        match self.explainer.insert(Explaining::Now(explainer)) {
+            Explaining::Now(explainer) => Some(explainer),
+            Explaining::Later(_) => None,
+        }
+    }
+
+    fn explain(&mut self, vertex: VertexId) -> Option<Cause> {
+        let missed = std::mem::take(&mut self.missed);
+        let cause = self.explainer().map(|known| known.explain(number(vertex), &|above| missed.contains(&above)));
+        self.missed = missed;
+        cause
     }
 }
 

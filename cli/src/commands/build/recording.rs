@@ -7,15 +7,18 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
 use bld_cache::record::Origin;
 use bld_cache::store::Build;
+use bld_cache::store::Facts;
 use bld_executor::secrets::Secrets;
 use bld_parser::ast::Dockerfile;
 use bld_solver::explain::Cause;
 use bld_solver::explain::Explainer;
+use bld_solver::explain::facts;
 use bld_solver::explain::facts::BuildFacts;
 use bld_solver::explain::facts::IgnoreFile;
 use bld_solver::explain::facts::instruction;
@@ -33,7 +36,6 @@ use bld_solver::record::StepRecord;
 use bld_solver::record::arguments::Argument;
 use bld_solver::record::arguments::arguments;
 use bld_solver::record::critical_path::critical_path;
-use bld_solver::record::exec::ExecFacts;
 use bld_solver::solve::Prepared;
 
 use super::archive::StoreArchive;
@@ -60,6 +62,7 @@ pub(super) struct Subject {
     target: Option<String>,
     platforms: Vec<String>,
     arguments: Vec<Argument>,
+    targets: Vec<VertexId>,
     /// Where the instructions of vertices begin, by vertex.
     lines: HashMap<VertexId, u32>,
 }
@@ -72,10 +75,35 @@ pub(super) struct Recording<'a> {
     secrets: &'a Secrets,
     recorder: Arc<Recorder>,
     subject: Subject,
-    plan: &'a Plan,
+    plan: Arc<Plan>,
     /// There once the contexts have been looked at.
-    known: Option<(Arc<BuildFacts>, Prepared)>,
+    known: Option<Arc<Known>>,
     stored: Cell<bool>,
+}
+
+/// What there is to explain misses with.
+#[derive(Debug)]
+struct Known {
+    plan: Arc<Plan>,
+    prepared: Prepared,
+    ignore_files: BTreeMap<String, IgnoreFile>,
+    /// Made when somebody asks: a build that finds everything needs none.
+    facts: OnceLock<Arc<BuildFacts>>,
+}
+
+impl Known {
+    fn facts(&self) -> &Arc<BuildFacts> {
+        let make = || BuildFacts::of(&self.plan.graph, &self.prepared, self.ignore_files.clone());
+        self.facts.get_or_init(|| Arc::new(make()))
+    }
+
+    fn explainer(&self, archive: StoreArchive) -> Explainer<StoreArchive> {
+        let graph = &self.plan.graph;
+        let reachable = self.prepared.reachable().iter();
+        let forced = reachable.clone().filter(|id| graph.vertex(**id).no_cache).map(|id| number(*id)).collect();
+        let names = reachable.map(|id| (number(*id), graph.vertex(*id).name.clone())).collect();
+        Explainer::new(Arc::clone(self.facts()), archive, forced, names)
+    }
 }
 
 impl Subject {
@@ -86,6 +114,7 @@ impl Subject {
         quoted: &Quoted<'_>,
         dockerfile: &Dockerfile,
         plan: &Plan,
+        targets: &[VertexId],
     ) -> Subject {
         let lines = plan.graph.iter().filter_map(|(id, vertex)| Some((id, quoted.line(vertex.span?)?)));
         Subject {
@@ -96,6 +125,7 @@ impl Subject {
             target: request.lower.target.clone(),
             platforms: request.platforms.iter().map(ToString::to_string).collect(),
             arguments: arguments(dockerfile, &source.bytes),
+            targets: targets.to_vec(),
             lines: lines.collect(),
         }
     }
@@ -137,29 +167,28 @@ impl<'a> Recording<'a> {
         secrets: &'a Secrets,
         recorder: Arc<Recorder>,
         subject: Subject,
-        plan: &'a Plan,
+        plan: Arc<Plan>,
     ) -> Recording<'a> {
         Recording { store, request, secrets, recorder, subject, plan, known: None, stored: Cell::new(false) }
     }
 
     /// The keys are known: from now on misses can be explained.
     pub(super) fn prepared(&mut self, prepared: Prepared, ignore_files: BTreeMap<String, IgnoreFile>) {
-        let facts = Arc::new(BuildFacts::of(&self.plan.graph, &prepared, ignore_files));
-        let archive = StoreArchive::new(self.store.clone(), self.subject.project.clone());
-        let reachable = prepared.reachable().iter();
-        let forced: HashSet<u32> =
-            reachable.clone().filter(|id| self.plan.graph.vertex(**id).no_cache).map(|id| number(*id)).collect();
-        let names = reachable.map(|id| (number(*id), self.plan.graph.vertex(*id).name.clone())).collect();
-        self.recorder.explain_with(Explainer::new(Arc::clone(&facts), archive, forced, names));
+        let known = Arc::new(Known { plan: Arc::clone(&self.plan), prepared, ignore_files, facts: OnceLock::new() });
+        let (later, store, project) = (Arc::clone(&known), self.store.clone(), self.subject.project.clone());
+        self.recorder.explain_with(Box::new(move || {
+            let archive = StoreArchive::new(store, project, later.facts());
+            later.explainer(archive)
+        }));
+        self.known = Some(known);
         if !self.stored.get() {
             self.announce();
         }
-        self.known = Some((facts, prepared));
     }
 
     /// The keys, once they are known.
     pub(super) fn keys(&self) -> Option<&Prepared> {
-        self.known.as_ref().map(|(_, prepared)| prepared)
+        self.known.as_ref().map(|known| &known.prepared)
     }
 
     /// Sees to it that the build is known from its first step on: it may be killed.
@@ -191,12 +220,11 @@ impl<'a> Recording<'a> {
 
     /// The build has ended: its record, which is stored now.
     pub(super) fn end(&self, outcome: &Result<Vec<ImageRecord>, CommandError>) -> BuildRecord {
-        let mut record = match outcome {
+        let record = match outcome {
             Ok(images) => self.record(Status::Succeeded, None, images.clone()),
             Err(error) => self.record(Status::Failed, Some(error), Vec::new()),
         };
         self.store(&record);
-        without_environments(&mut record);
         record
     }
 
@@ -238,11 +266,13 @@ impl<'a> Recording<'a> {
     }
 
     fn steps(&self, seen: &HashMap<VertexId, Watched>, status: Status) -> Vec<StepRecord> {
-        let Some((_, prepared)) = &self.known else { return Vec::new() };
-        let reachable = prepared.reachable();
-        let reached = self.reached(reachable, seen, status);
-        let keys: Vec<CacheKey> = reachable.iter().map(|id| prepared.keys(*id).definition).collect();
-        let origins = self.store.records().origins(&keys).unwrap_or_default();
+        let reachable = self.plan.graph.reachable(&self.subject.targets);
+        let reached = self.reached(&reachable, seen, status);
+        let key = |id: &VertexId| Some(self.keys()?.keys(*id).definition);
+        let keys: Vec<Option<CacheKey>> = reachable.iter().map(key).collect();
+        let known: Vec<CacheKey> = keys.iter().copied().flatten().collect();
+        // Without them the record says less, and that is all.
+        let origins = self.store.records().origins(&known).unwrap_or_default();
         let mut steps = Vec::with_capacity(reachable.len());
         for ((id, key), origin) in reachable.iter().zip(keys).zip(origins.into_iter().chain(std::iter::repeat(None))) {
             let seen = seen.get(id).cloned().unwrap_or_default();
@@ -254,7 +284,14 @@ impl<'a> Recording<'a> {
         steps
     }
 
-    fn step(&self, id: VertexId, key: CacheKey, seen: Watched, outcome: Outcome, origin: Option<Origin>) -> StepRecord {
+    fn step(
+        &self,
+        id: VertexId,
+        key: Option<CacheKey>,
+        seen: Watched,
+        outcome: Outcome,
+        origin: Option<Origin>,
+    ) -> StepRecord {
         let vertex = self.plan.graph.vertex(id);
         let ran = matches!(outcome, Outcome::Ran | Outcome::Failed | Outcome::Canceled);
         let is_exec = matches!(vertex.op, Op::Exec(_));
@@ -286,11 +323,9 @@ impl<'a> Recording<'a> {
             layer_entries: origin.as_ref().map(|origin| origin.layer_entries),
             log,
             took_us: origin.as_ref().map(|origin| origin.took_us),
-            key: key.to_string(),
-            exec: match &vertex.op {
-                Op::Exec(exec) => Some(ExecFacts::of(exec).masked(&|text| self.secrets.masked(text))),
-                _ => None,
-            },
+            key: key.map(|key| key.to_string()).unwrap_or_default(),
+            // It is among the facts, which builds share.
+            exec: None,
         }
     }
 
@@ -344,11 +379,9 @@ impl<'a> Recording<'a> {
             .map(|step| (step.vertex, matches!(step.outcome, Outcome::Cached | Outcome::Ran)))
             .collect();
         let is_finished = |vertex: u32| finished.get(&vertex).copied().unwrap_or_default();
-        let Some((facts, _)) = &self.known else {
-            return Ok(self.store.builds().put(&build, None, KEPT)?);
-        };
+        let Some(known) = &self.known else { return Ok(self.store.builds().put(&build, None, KEPT)?) };
         let bytes = || {
-            let mut facts = BuildFacts::clone(facts);
+            let mut facts = BuildFacts::clone(known.facts());
             for step in &mut facts.steps {
                 step.finished = is_finished(step.vertex);
                 self.mask(step);
@@ -356,27 +389,20 @@ impl<'a> Recording<'a> {
             // Text and numbers always have a JSON form.
             serde_json::to_vec(&facts).unwrap_or_default()
         };
-        Ok(self.store.builds().put(&build, Some((facts.name(&is_finished), &bytes)), KEPT)?)
+        let name = facts::name(&known.plan.graph, &known.prepared, &known.ignore_files, &is_finished);
+        Ok(self.store.builds().put(&build, Some(Facts { name, bytes: &bytes }), KEPT)?)
     }
 
     fn mask(&self, step: &mut bld_solver::explain::facts::StepFacts) {
         if self.secrets.is_empty() {
             return;
         }
-        let mut masked = |text: &mut String| *text = self.secrets.masked(text);
+        let masked = |text: &mut String| *text = self.secrets.masked(text);
         masked(&mut step.instruction);
         step.parts.iter_mut().for_each(|part| masked(&mut part.value));
         step.variables.iter_mut().for_each(|variable| masked(&mut variable.value));
-        if let Some(exec) = &mut step.exec {
-            exec.args.iter_mut().for_each(&mut masked);
-            exec.env.iter_mut().for_each(|(_, value)| masked(value));
-        }
+        step.exec = step.exec.take().map(|exec| exec.masked(&|text| self.secrets.masked(text)));
     }
-}
-
-/// Whole environments are for `bld shell` in this store, not for files that people pass on.
-fn without_environments(record: &mut BuildRecord) {
-    record.steps.iter_mut().for_each(|step| step.exec = None);
 }
 
 /// Masks what is not a name of a field or of a variant.
@@ -398,9 +424,8 @@ impl Drop for Recording<'_> {
     fn drop(&mut self) {
         // Nobody said how it ended: a signal did.
         if !self.stored.get() {
-            let mut record = self.record(Status::Canceled, None, Vec::new());
+            let record = self.record(Status::Canceled, None, Vec::new());
             self.store(&record);
-            without_environments(&mut record);
             self.request.records.keep_stopped(record);
         }
     }

@@ -1,13 +1,16 @@
 //! `bld cache rm`.
 
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 
+use bld_cache::CacheKey;
 use bld_cache::Store;
 
 use super::rows;
 use super::rows::Row;
 use crate::args::cache::CacheRemoveArgs;
 use crate::commands::print;
+use crate::commands::steps;
 use crate::error::CommandError;
 use crate::ui::human_size;
 use crate::ui::one_line;
@@ -31,6 +34,7 @@ pub(super) fn run(store: &Store, args: &CacheRemoveArgs) -> Result<(), CommandEr
     }
     let numbers: Vec<i64> = rows.iter().map(|row| row.result.number).collect();
     let removed = store.garbage().forget(&numbers, REASON)?;
+    look_again(store, &rows)?;
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     lines.push(format!("Total reclaimed space: {}\n", human_size(removed.bytes)));
     print(&lines.join("\n"))?;
@@ -41,15 +45,41 @@ pub(super) fn run(store: &Store, args: &CacheRemoveArgs) -> Result<(), CommandEr
         .filter(|place| !place.is_empty())
         .collect();
     if !again.is_empty() {
-        let (verb, it) = if again.len() == 1 { ("runs", "it") } else { ("run", "them") };
+        let verb = if again.len() == 1 { "runs" } else { "run" };
         let again: Vec<String> = again.into_iter().map(one_line).collect();
         write_line(&format!(
-            "note: {} {verb} again when a build needs {it}: not as long as what was made of {it} is cached; \
-             `bld build --no-cache=STAGE:N` runs a step in any case",
+            "note: {} {verb} again when a build comes by; what stands upon that is found again if it makes the same files",
             again.join(", ")
         ));
     }
     Ok(())
+}
+
+/// Whoever finds what was made of a result does not look for it. The builds that are recorded tell what that is: it loses the keys that
+/// need no look at what it was made of, and keeps those by content.
+fn look_again(store: &Store, removed: &[Row]) -> Result<(), CommandError> {
+    let removed: HashSet<String> =
+        removed.iter().flat_map(|row| row.result.keys.iter().map(ToString::to_string)).collect();
+    let mut above: BTreeSet<CacheKey> = BTreeSet::new();
+    for build in store.builds().newest(None, usize::MAX)? {
+        // One of another version says nothing.
+        let Ok(record) = steps::read_record(&build) else { continue };
+        let mut affected: HashSet<u32> =
+            record.steps.iter().filter(|step| removed.contains(&step.key)).map(|step| step.vertex).collect();
+        let mut known = 0;
+        while known < affected.len() {
+            known = affected.len();
+            for step in &record.steps {
+                if step.inputs.iter().any(|input| affected.contains(input)) && affected.insert(step.vertex) {
+                    let mut key = [0; 32];
+                    if hex::decode_to_slice(&step.key, &mut key).is_ok() {
+                        above.insert(CacheKey::from_stored(key));
+                    }
+                }
+            }
+        }
+    }
+    Ok(store.records().unlink(&above.into_iter().collect::<Vec<_>>())?)
 }
 
 fn one_by_one(store: &Store, rows: Vec<Row>, texts: &[String]) -> Result<Vec<Row>, CommandError> {

@@ -72,14 +72,23 @@ fn rows(bars: &[Bar], lanes: Vec<usize>) -> impl Iterator<Item = Vec<&Bar>> {
 fn legend(out: &mut String, record: &BuildRecord) {
     let any = |wanted: Outcome| record.steps.iter().any(|step| step.outcome == wanted);
     let waits = record.critical_path.iter().any(|segment| matches!(segment.what, Activity::Waiting(_)));
-    let mut entries = vec![("critical", "on the critical path"), ("ran", "ran beside it")];
+    let path = critical(record);
+    let mut entries = Vec::new();
+    if !path.is_empty() {
+        entries.push(("critical", "on the critical path"));
+    }
+    if record.steps.iter().any(|step| step.outcome == Outcome::Ran && !path.contains(&step.vertex)) {
+        entries.push(("ran", if path.is_empty() { "ran" } else { "ran beside it" }));
+    }
     if any(Outcome::Failed) {
         entries.push(("failed", "failed"));
     }
     if any(Outcome::Canceled) {
         entries.push(("canceled", "canceled"));
     }
-    entries.push(("phase", "phase"));
+    if !record.phases.is_empty() {
+        entries.push(("phase", "phase"));
+    }
     if waits {
         entries.push(("waiting", "waiting"));
     }
