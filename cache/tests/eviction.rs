@@ -256,6 +256,28 @@ fn directory(store: &Store, layer: LayerId) -> std::path::PathBuf {
     store.layers().facets(layer).unwrap().unwrap().directory.unwrap()
 }
 
+#[test]
+fn a_result_found_by_another_key_is_the_same_result() {
+    let timed = Timed::new();
+    let a = timed.step("a", &[], 1);
+    let mut record = support::record(a, "a");
+    record.operation = Some([1; 32]);
+    timed.store.records().put(&[key("content"), key("first")], &record).unwrap();
+    let found = timed.store.records().get(key("content")).unwrap().unwrap();
+    timed.store.records().put(&[key("second")], &found).unwrap();
+    let rows = timed.store.records().list().unwrap();
+    let row = rows.iter().find(|row| row.keys.contains(&key("second"))).unwrap();
+    assert_eq!(row.keys.len(), 3);
+    // A key less, and never the last one.
+    timed.store.records().unlink(&[key("first"), key("second"), key("content"), key("a")]).unwrap();
+    let left = |name: &str| timed.store.records().get(key(name)).unwrap().is_some();
+    assert_eq!((left("first"), left("second"), left("content"), left("a")), (false, false, true, true));
+    // Another operation that makes the same is another result.
+    record.operation = Some([2; 32]);
+    timed.store.records().put(&[key("other")], &record).unwrap();
+    assert_eq!(timed.store.records().list().unwrap().len(), 3);
+}
+
 /// `du -s`, in bytes.
 fn du(path: &Path) -> u64 {
     let output = Command::new("du").args(["-s", "-B1"]).arg(path).output().unwrap();

@@ -119,22 +119,45 @@ impl<'a> Records<'a> {
         let keep_state = self.state(record.state.id)?.is_some();
         let now = self.store.now().seconds;
         self.store.database().write(|connection| {
-            connection
+            // Found by its content: one more key leads to what is there.
+            let known: Option<i64> = connection
                 .prepare_cached(
-                    "INSERT INTO results (state, layers, seconds, nanoseconds, parts, last_used, operation, origin)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    "SELECT id FROM results WHERE operation = ?1 AND state = ?2 AND layers = ?3 AND origin IS ?4
+                     AND seconds = ?5 AND nanoseconds = ?6",
                 )?
-                .execute(params![
-                    record.state.id.as_bytes(),
-                    layers,
-                    record.created.seconds,
-                    record.created.nanoseconds,
-                    parts,
-                    now,
-                    record.operation,
-                    origin
-                ])?;
-            let result = connection.last_insert_rowid();
+                .query_row(
+                    params![
+                        record.operation,
+                        record.state.id.as_bytes(),
+                        layers,
+                        origin,
+                        record.created.seconds,
+                        record.created.nanoseconds
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let result = if let Some(known) = known {
+                connection.prepare_cached("UPDATE results SET last_used = ?2 WHERE id = ?1")?.execute([known, now])?;
+                known
+            } else {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO results (state, layers, seconds, nanoseconds, parts, last_used, operation, origin)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    )?
+                    .execute(params![
+                        record.state.id.as_bytes(),
+                        layers,
+                        record.created.seconds,
+                        record.created.nanoseconds,
+                        parts,
+                        now,
+                        record.operation,
+                        origin
+                    ])?;
+                connection.last_insert_rowid()
+            };
             for key in keys {
                 put_key(connection, *key, result)?;
             }

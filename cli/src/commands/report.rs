@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn long_logs_have_a_beginning_and_an_end() {
-        let text: String = (100..200).map(|line| format!("line {line}\n")).collect();
+        let text = (100..200).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n") + "\n";
         let size = text.len() as u64;
         let log = |whole, parts| read(text.as_bytes(), size, whole, parts).unwrap();
         assert_eq!(log(size, (1, 1)), Log::whole(text.clone()));
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((cut.head.as_str(), tail.as_str()), ("line 100\nline 101\n", "line 197\nline 198\nline 199\n"));
         assert_eq!(left_out, size - 18 - 27);
         // A line without an end is cut anywhere.
-        let long = read("x".repeat(50).as_bytes(), 50, 10, (4, 4)).unwrap();
-        assert_eq!((long.head.len(), long.tail), (4, Some((42, "xxxx".to_owned()))));
+        let endless = read("x".repeat(50).as_bytes(), 50, 10, (4, 4)).unwrap();
+        assert_eq!((endless.head.len(), endless.tail), (4, Some((42, "xxxx".to_owned()))));
     }
 }

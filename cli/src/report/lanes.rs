@@ -16,6 +16,9 @@ pub(super) struct Placed<'a> {
     pub(super) lane: usize,
 }
 
+/// When a lane is taken, and by which step.
+type Taken = (u64, u64, u32);
+
 /// The steps that ran, by their beginning; none overlaps another one of its lane. Those of the critical path are in the first, and others
 /// follow one they are made of, if its lane is free.
 pub(super) fn steps(record: &BuildRecord) -> Vec<Placed<'_>> {
@@ -24,17 +27,16 @@ pub(super) fn steps(record: &BuildRecord) -> Vec<Placed<'_>> {
     let mut ran: Vec<&StepRecord> = record.steps.iter().filter(ran).collect();
     ran.sort_by_key(|step| (!path.contains(&step.vertex), step.start_us, step.vertex));
     // What is in each lane so far: when, and which step.
-    let mut lanes: Vec<Vec<(u64, u64, u32)>> = Vec::new();
+    let mut lanes: Vec<Vec<Taken>> = Vec::new();
     let mut placed = Vec::with_capacity(ran.len());
     for step in ran {
         let (start_us, end_us) = (step.start_us, end_of(record, step).max(step.start_us));
-        let is_free = |lane: &[(u64, u64, u32)]| !lane.iter().any(|(start, end, _)| *start < end_us && start_us < *end);
-        let follows = |lane: &[(u64, u64, u32)]| {
+        let is_free = |lane: &[Taken]| !lane.iter().any(|(start, end, _)| *start < end_us && start_us < *end);
+        let follows = |lane: &[Taken]| {
             let before = lane.iter().filter(|(_, end, _)| *end <= start_us).max_by_key(|(_, end, _)| *end);
             before.is_some_and(|(_, _, vertex)| step.inputs.contains(vertex))
         };
-        let free =
-            |wanted: &dyn Fn(&[(u64, u64, u32)]) -> bool| lanes.iter().position(|lane| is_free(lane) && wanted(lane));
+        let free = |wanted: &dyn Fn(&[Taken]) -> bool| lanes.iter().position(|lane| is_free(lane) && wanted(lane));
         let lane = free(&follows).or_else(|| free(&|_| true)).unwrap_or(lanes.len());
         if lane == lanes.len() {
             lanes.push(Vec::new());

@@ -177,7 +177,7 @@ fn a_failed_build_begins_with_what_failed() {
     let mut record = record();
     (record.status, record.error) = (Status::Failed, Some("`RUN npm ci` exited with status 1".to_owned()));
     record.steps[6].outcome = Outcome::Failed;
-    let log: String = (0..40).map(|line| format!("line {line}\n")).collect();
+    let log = (0..40).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
     let page = page(&Report { record: &record, logs: BTreeMap::from([(6, Log::whole(log))]), layers: None });
     well_formed(&page);
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}"));

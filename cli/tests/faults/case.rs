@@ -97,8 +97,7 @@ impl Case {
         }
         scene.script(self.part("change.sh").unwrap_or_default());
         let args = self.part("changed args").unwrap_or(args);
-        let plan = scene.bld("plan", args);
-        let json = scene.bld("plan --json", args);
+        let (plan, json) = (scene.bld("plan", args), scene.bld("plan --json", args));
         let built = scene.build(args);
         assert_eq!(built.code == Some(0), self.field("second") != Some("fails"), "{}", built.failure());
         let report: Value = serde_json::from_slice(&fs::read(scene.work.path().join("report.json")).unwrap()).unwrap();

@@ -20,7 +20,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// How long an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The browser.
 pub(super) struct Browser {
@@ -60,18 +60,18 @@ impl Browser {
 
     /// A window.
     pub(super) fn open(&self) -> Page<'_> {
-        let target = self.call(None, "Target.createTarget", json!({ "url": "about:blank" }));
+        let target = self.call(None, "Target.createTarget", &json!({ "url": "about:blank" }));
         let attached =
-            self.call(None, "Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+            self.call(None, "Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }));
         let page = Page { browser: self, session: attached["sessionId"].as_str().unwrap().to_owned() };
         for domain in ["Page", "Runtime", "Log", "Network", "Security"] {
-            page.call(&format!("{domain}.enable"), json!({}));
+            page.call(&format!("{domain}.enable"), &json!({}));
         }
         page
     }
 
     #[track_caller]
-    fn call(&self, session: Option<&str>, method: &str, parameters: Value) -> Value {
+    fn call(&self, session: Option<&str>, method: &str, parameters: &Value) -> Value {
         let mut pipes = self.pipes.borrow_mut();
         pipes.last += 1;
         let id = pipes.last;
@@ -120,22 +120,22 @@ pub(super) struct Page<'a> {
 
 impl Page<'_> {
     #[track_caller]
-    pub(super) fn call(&self, method: &str, parameters: Value) -> Value {
+    pub(super) fn call(&self, method: &str, parameters: &Value) -> Value {
         self.browser.call(Some(&self.session), method, parameters)
     }
 
     /// Makes the window so wide, and its reader like this.
     pub(super) fn look(&self, width: u32, scheme: &str) {
         let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.call("Emulation.setEmulatedMedia", json!({ "media": "", "features": features }));
+        self.call("Emulation.setEmulatedMedia", &json!({ "media": "", "features": features }));
     }
 
     /// Opens a file and waits until all of it is there.
     #[track_caller]
     pub(super) fn go(&self, path: &Path) {
-        self.call("Page.navigate", json!({ "url": format!("file://{}", path.display()) }));
+        self.call("Page.navigate", &json!({ "url": format!("file://{}", path.display()) }));
         let start = Instant::now();
         // The answer to the first question may still be that of the page before.
         let here = path.file_name().unwrap().to_str().unwrap();
@@ -149,7 +149,7 @@ impl Page<'_> {
     #[track_caller]
     pub(super) fn value(&self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.call("Runtime.evaluate", parameters);
+        let answer = self.call("Runtime.evaluate", &parameters);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
         answer["result"]["value"].clone()
     }
@@ -169,7 +169,7 @@ impl Page<'_> {
             let parameters = &event["params"];
             match event["method"].as_str().unwrap_or_default() {
                 "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded" => {
-                    found.push(event.to_string())
+                    found.push(event.to_string());
                 }
                 "Network.requestWillBeSent" => {
                     let url = parameters["request"]["url"].as_str().unwrap_or_default();
@@ -186,7 +186,7 @@ impl Page<'_> {
 
     /// A picture of the whole page, as a PNG file.
     pub(super) fn screenshot(&self, path: &Path) {
-        let taken = self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
+        let taken = self.call("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": true }));
         std::fs::write(path, base64(taken["data"].as_str().unwrap())).unwrap();
     }
 
@@ -194,7 +194,7 @@ impl Page<'_> {
     pub(super) fn print(&self, path: &Path) -> Vec<u8> {
         let parameters =
             json!({ "printBackground": false, "preferCSSPageSize": true, "paperWidth": 8.27, "paperHeight": 11.69 });
-        let printed = base64(self.call("Page.printToPDF", parameters)["data"].as_str().unwrap());
+        let printed = base64(self.call("Page.printToPDF", &parameters)["data"].as_str().unwrap());
         std::fs::write(path, &printed).unwrap();
         printed
     }

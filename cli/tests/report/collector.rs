@@ -46,7 +46,7 @@ fn collect(answer: &'static str) -> (String, mpsc::Receiver<Request>) {
             let body = serde_json::from_slice(&bytes[start..]).unwrap();
             let sent = sender.send((head, body));
             if answer.is_empty() {
-                std::thread::sleep(Duration::from_secs(60));
+                std::thread::sleep(Duration::from_mins(1));
             }
             drop(connection.write_all(answer.as_bytes()));
             if sent.is_err() {

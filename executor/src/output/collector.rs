@@ -109,6 +109,8 @@ pub async fn post(posting: Posting<'_>) -> Result<(), CollectorError> {
     tokio::time::timeout(timeout, exchange).await.map_err(|_| late())?
 }
 
+type Make = fn(String) -> reqwest::Result<Proxy>;
+
 fn client(url: &Url, proxies: &BTreeMap<String, String>) -> Result<reqwest::Client, CollectorError> {
     // Fails if it was done before, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
@@ -125,7 +127,6 @@ fn client(url: &Url, proxies: &BTreeMap<String, String>) -> Result<reqwest::Clie
     let failed = |reason: String| CollectorError::Client { reason };
     if !is_loopback(url) {
         let exceptions = proxies.get("no_proxy").and_then(|list| NoProxy::from_string(list));
-        type Make = fn(String) -> reqwest::Result<Proxy>;
         let kinds: [(&str, Make); 3] =
             [("http_proxy", Proxy::http), ("https_proxy", Proxy::https), ("all_proxy", Proxy::all)];
         for (name, make) in kinds {

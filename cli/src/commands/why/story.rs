@@ -172,7 +172,7 @@ fn details(step: &StepRecord) -> Vec<String> {
         Some(Cause::Field { was, is, .. } | Cause::Variable { was, is, .. }) if was.is_some() || is.is_some() => {
             pair(was.as_deref(), is.as_deref())
         }
-        Some(Cause::Base { was, is, .. }) => pair(Some(was), Some(is)),
+        Some(Cause::Base { was, is, .. } | Cause::From { was, is, .. }) => pair(Some(was), Some(is)),
         Some(Cause::Files { changes, .. }) => {
             let rows = changes.first.iter().map(|change| vec![one_line(&change.path), difference(&change.how)]);
             let rows = table::columns(&rows.collect::<Vec<_>>(), 2);

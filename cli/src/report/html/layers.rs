@@ -18,9 +18,9 @@ pub(super) fn layers(layers: &ImageLayers) -> String {
         0 => out.push_str("nothing is stored for nothing.</p>\n"),
         wasted => {
             let share = Text(&words::share(wasted, stored)).to_string();
-            write!(
+            writeln!(
                 out,
-                "<strong>{} ({share})</strong> of that nobody sees: later layers replace or delete it.</p>\n",
+                "<strong>{} ({share})</strong> of that nobody sees: later layers replace or delete it.</p>",
                 human_size(wasted)
             )
             .ok();
@@ -34,10 +34,10 @@ pub(super) fn layers(layers: &ImageLayers) -> String {
         let seen = words::percent(layer.size.saturating_sub(layer.wasted), largest);
         let hidden = words::percent(layer.wasted.min(layer.size), largest);
         let wasted = if layer.wasted == 0 { "–".to_owned() } else { human_size(layer.wasted) };
-        write!(
+        writeln!(
             out,
             "<tr><td class=\"n\">{}</td><th scope=\"row\"><code>{}</code></th><td class=\"q\">{}</td><td class=\"q\">{wasted}</td>\
-             <td class=\"chart\"><i class=\"seen\" style=\"width:{seen:.2}%\"></i><i class=\"hidden\" style=\"width:{hidden:.2}%\"></i></td></tr>\n",
+             <td class=\"chart\"><i class=\"seen\" style=\"width:{seen:.2}%\"></i><i class=\"hidden\" style=\"width:{hidden:.2}%\"></i></td></tr>",
             index + 1,
             Text(&short(&layer.command, 120)),
             human_size(layer.size)
@@ -52,9 +52,9 @@ pub(super) fn layers(layers: &ImageLayers) -> String {
         );
         for file in &layers.hidden {
             let (stored, hidden) = file.layers;
-            write!(
+            writeln!(
                 out,
-                "<tr><th scope=\"row\"><code>{}</code></th><td>layer {stored}, {} by layer {hidden}</td><td class=\"q\">{}</td></tr>\n",
+                "<tr><th scope=\"row\"><code>{}</code></th><td>layer {stored}, {} by layer {hidden}</td><td class=\"q\">{}</td></tr>",
                 Text(&file.path),
                 file.how,
                 human_size(file.bytes)

@@ -34,14 +34,14 @@ pub(crate) fn page(report: &Report<'_>) -> String {
     let record = report.record;
     let project = project(record);
     let mut out = String::with_capacity(64 * 1024);
-    write!(
+    writeln!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
          script-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{} – build {} in {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+         <link rel=\"icon\" href=\"data:,\">\n<title>{} – build {} in {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>",
         base64(Digest::of(SCRIPT.as_bytes()).as_bytes()),
         Text(&project),
         words::status(record.status),
@@ -63,7 +63,7 @@ pub(crate) fn page(report: &Report<'_>) -> String {
     }
     out.push_str("</main>\n");
     footer(&mut out, record);
-    write!(out, "<script>{SCRIPT}</script>\n</body>\n</html>\n").ok();
+    writeln!(out, "<script>{SCRIPT}</script>\n</body>\n</html>").ok();
     out
 }
 
@@ -188,17 +188,17 @@ fn failure(out: &mut String, report: &Report<'_>) {
         Status::Unfinished => "Unfinished",
         Status::Succeeded => return,
     };
-    write!(out, "<section class=\"failure\"><h2>{heading}</h2>\n").ok();
+    writeln!(out, "<section class=\"failure\"><h2>{heading}</h2>").ok();
     if let Some(error) = &record.error {
-        write!(out, "<p class=\"error\">{}</p>\n", Text(error)).ok();
+        writeln!(out, "<p class=\"error\">{}</p>", Text(error)).ok();
     } else if record.status == Status::Unfinished {
         out.push_str("<p>The build goes on, or was killed.</p>\n");
     }
     if let Some(step) = failed {
         let (place, instruction) = parts(step);
-        write!(
+        writeln!(
             out,
-            "<p><a href=\"#v{}\"><span class=\"place\">{}</span> <code>{}</code></a></p>\n",
+            "<p><a href=\"#v{}\"><span class=\"place\">{}</span> <code>{}</code></a></p>",
             step.vertex,
             Text(place),
             Text(&short(instruction, 300))
@@ -209,7 +209,7 @@ fn failure(out: &mut String, report: &Report<'_>) {
             let lines: Vec<&str> = text.trim_end_matches('\n').lines().collect();
             let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
             let more = if lines.len() > last.len() { "…\n" } else { "" };
-            write!(out, "<pre tabindex=\"0\">\n{more}{}</pre>\n", terminal(&last.join("\n"))).ok();
+            writeln!(out, "<pre tabindex=\"0\">\n{more}{}</pre>", terminal(&last.join("\n"))).ok();
         }
     }
     out.push_str("</section>\n");
@@ -229,9 +229,9 @@ fn advice(out: &mut String, record: &BuildRecord) {
 }
 
 fn footer(out: &mut String, record: &BuildRecord) {
-    write!(
+    writeln!(
         out,
-        "<footer><p><span>Build <code>{}</code></span> <span>bld {}</span> <span>record schema {}</span></p></footer>\n",
+        "<footer><p><span>Build <code>{}</code></span> <span>bld {}</span> <span>record schema {}</span></p></footer>",
         Text(&record.id),
         Text(&record.bld),
         record.schema

@@ -55,10 +55,10 @@ fn line(out: &mut String, class: &str, what: &str, took: u64, wall: u64) {
     } else {
         format!("<i class=\"part {class}\" style=\"--part:{percent:.1}%\"></i>")
     };
-    write!(
+    writeln!(
         out,
         "<tr class=\"{class}\"><td><i class=\"swatch {class}\"></i>{what}</td><td class=\"q\">{}</td>\
-         <td class=\"q share\">{}{part}</td></tr>\n",
+         <td class=\"q share\">{}{part}</td></tr>",
         Text(&words::duration(took)),
         Text(&words::share(took, wall))
     )
@@ -84,9 +84,9 @@ pub(super) fn phases(record: &BuildRecord) -> String {
          <th scope=\"col\" class=\"q\">Began at</th><th scope=\"col\" class=\"q\">Time</th></tr></thead><tbody>\n",
     );
     for phase in &record.phases {
-        write!(
+        writeln!(
             out,
-            "<tr><td><span class=\"words\">{}</span></td><td class=\"q\">{}</td><td class=\"q\">{}</td></tr>\n",
+            "<tr><td><span class=\"words\">{}</span></td><td class=\"q\">{}</td><td class=\"q\">{}</td></tr>",
             Text(&phase.name),
             Text(&words::duration(phase.start_us)),
             Text(&words::duration(phase.end_us.saturating_sub(phase.start_us)))

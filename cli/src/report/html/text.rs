@@ -20,7 +20,7 @@ impl fmt::Display for Text<'_> {
                 '\'' => formatter.write_str("&#39;")?,
                 '\n' | '\t' => formatter.write_char(character)?,
                 '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    write!(formatter, "{}", character.escape_unicode())?
+                    write!(formatter, "{}", character.escape_unicode())?;
                 }
                 control if control.is_control() => write!(formatter, "{}", control.escape_default())?,
                 other => formatter.write_char(other)?,
