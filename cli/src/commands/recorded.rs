@@ -53,8 +53,11 @@ impl Recorded {
         }
         let store = session.open_existing_store()?;
         let build = steps::find_stored(&store, text)?;
-        let record = steps::read_record(&build)?;
-        Ok(Recorded { record, bytes: build.record, source: Source::Store { store, project: build.project } })
+        let mut record = steps::read_record(&build)?;
+        // Whole environments are for `bld shell` in this store, not for files that people pass on.
+        record.steps.iter_mut().for_each(|step| step.exec = None);
+        let bytes = serde_json::to_vec(&record)?;
+        Ok(Recorded { record, bytes, source: Source::Store { store, project: build.project } })
     }
 
     /// The store it is in, and its project there.

@@ -169,6 +169,7 @@ fn what_is_removed_runs_again_and_nothing_else() {
     scene.runs(&[], &[COPY, MAKE, TAKE, COUNT]);
     scene.says(&["cache", "rm", "--all"]);
     assert_eq!(scene.says(&["cache", "ls", "-q", "--all"]), "");
+    assert_eq!(scene.says(&["cache", "rm", "--all"]), "Total reclaimed space: 0B\n");
     let layers = scene.store.root().join("layers");
     assert_eq!(std::fs::read_dir(layers).unwrap().count(), 0);
     scene.runs(&[], &[COPY, MAKE, TAKE, COUNT]);

@@ -47,6 +47,9 @@ fn the_environment_is_the_steps_and_no_more() {
     let step = site.output(&["exec", "failed", "--", "sh", "-c", "cat /env; echo; cat /net"]);
     assert_eq!(inside, step);
     assert!(step.contains("GIVEN=arg\n"), "{step}");
+    // The store has it, and nobody gets it with a record.
+    let shown = site.output(&["builds", "show", "--format", "json"]);
+    assert!(shown.contains("\"steps\"") && !shown.contains("\"exec\""), "{shown}");
 }
 
 #[test]

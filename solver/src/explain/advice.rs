@@ -47,6 +47,9 @@ impl fmt::Display for Advice {
     }
 }
 
+/// What costs less is nobody's trouble.
+const WORTH_SAYING_US: u64 = 100_000;
+
 /// What would have made the build shorter, the dearest first.
 pub fn advice(record: &BuildRecord) -> Vec<Advice> {
     let mut found = Vec::new();
@@ -73,6 +76,7 @@ pub fn advice(record: &BuildRecord) -> Vec<Advice> {
         }
     }
     found.extend(late.into_iter().filter_map(|(argument, roots)| move_argument(record, argument, &roots)));
+    found.retain(|advice| advice.cost_us >= WORTH_SAYING_US);
     found.sort_by_key(|advice| std::cmp::Reverse(advice.cost_us));
     found
 }

@@ -53,7 +53,9 @@ pub(super) async fn finish(
         recorder.phase("make the image", begun);
     }
     if request.goes_to_store() {
+        let begun = clock.us();
         store_images(&mut images, request, reporter).await?;
+        recorder.phase("store the image", begun);
     }
     for output in &request.outputs {
         let begun = clock.us();

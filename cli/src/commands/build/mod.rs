@@ -296,10 +296,12 @@ async fn build(
         }));
         checks::list(&checks.wanted(warnings), &quoted);
     }
+    let ending = clock.us();
     drop(worker);
     for memo in memos {
         memo.save()?;
     }
+    recorder.phase("remember what was read", ending);
     let recorded = recording.end(&outcome);
     if let Some(limit) = &request.cache_limit
         && recorder.has_run()

@@ -28,7 +28,7 @@ pub(super) fn run(store: &Store, args: &CacheRemoveArgs) -> Result<(), CommandEr
     }
     let rows = rows::rows(store)?;
     let rows = if selects { rows::select(rows, selection, args.all)? } else { one_by_one(store, rows, &args.results)? };
-    if rows.is_empty() {
+    if rows.is_empty() && !args.all {
         return Err(CommandError::failed("there is no such result")
             .hint("`bld cache ls --all` lists them, with the project, stage and step that each is of"));
     }

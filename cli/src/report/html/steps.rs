@@ -77,9 +77,9 @@ pub(super) fn class(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Whether it is a FROM that cost nothing: it is no step that was cached.
+/// Whether it is a FROM that went well: it counts neither as cached nor as one that ran.
 fn is_base(step: &StepRecord) -> bool {
-    !step.counts && step.outcome == Outcome::Cached
+    !step.counts && matches!(step.outcome, Outcome::Cached | Outcome::Ran)
 }
 
 fn row(out: &mut String, report: &Report<'_>, step: &StepRecord, path: &BTreeSet<u32>, longest: u64) {
