@@ -3,12 +3,15 @@
 //! Encoded bytes depend on the content and the level alone, never on the number of threads, the machine's load, or how the content
 //! was cut into writes: an image built twice has one digest.
 
+mod bytes;
 mod decoder;
 mod gzip;
 
 use std::io;
 use std::io::Write;
 
+pub use bytes::compress_bytes;
+pub use bytes::decompress_bytes;
 pub use decoder::Codec;
 pub use decoder::Decoder;
 pub use decoder::detect;

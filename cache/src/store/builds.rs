@@ -2,6 +2,8 @@
 //!
 //! Both are bytes to the store. Builds that are alike share their facts.
 
+use bld_oci::compression::compress_bytes;
+use bld_oci::compression::decompress_bytes;
 use rusqlite::OptionalExtension as _;
 use rusqlite::params;
 
@@ -43,12 +45,12 @@ impl<'a> Builds<'a> {
 
     /// Remembers a build, or what became of it. `facts` are named by something that says the same whenever they are the same: they are only
     /// asked for if none of that name are here. All but about the newest `keep` builds are forgotten, with their logs.
-    pub fn put(self, build: &Build, facts: Option<Facts<'_>>, keep: usize) -> Result<(), StoreError> {
-        let name = facts.as_ref().map(|facts| facts.name);
+    pub fn put(self, build: &Build, facts: Option<&Facts<'_>>, keep: usize) -> Result<(), StoreError> {
+        let name = facts.map(|facts| facts.name);
         let record = compress(&build.record);
         let keep = i64::try_from(keep).unwrap_or(i64::MAX / 2);
         let forgotten: Vec<String> = self.store.database().write(|connection| {
-            if let Some(Facts { name, bytes }) = &facts {
+            if let Some(Facts { name, bytes }) = facts {
                 let known: bool = connection
                     .prepare_cached("SELECT EXISTS (SELECT 1 FROM facts WHERE name = ?1)")?
                     .query_row([name], |row| row.get(0))?;
@@ -171,19 +173,15 @@ fn forget(connection: &rusqlite::Connection, id: &str) -> rusqlite::Result<bool>
     Ok(gone > 0)
 }
 
-/// A level that costs less than the writing that it saves.
-const LEVEL: i32 = 1;
-
-/// The most that bytes of a build take.
+/// The most that a record or the facts of a build take.
 const LIMIT: usize = 1 << 30;
 
+/// It fails for want of memory only, and then the build is remembered without.
 fn compress(bytes: &[u8]) -> Vec<u8> {
-    // It fails for want of memory only.
-    zstd::bulk::compress(bytes, LEVEL).unwrap_or_default()
+    compress_bytes(bytes).unwrap_or_default()
 }
 
 /// What cannot be read is empty: whoever reads it says so.
 fn decompress(bytes: &[u8]) -> Vec<u8> {
-    zstd::bulk::decompress(bytes, zstd::bulk::Decompressor::upper_bound(bytes).unwrap_or(LIMIT).min(LIMIT))
-        .unwrap_or_default()
+    decompress_bytes(bytes, LIMIT).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bld_solver::explain::Cause;
 use bld_solver::record::BuildRecord;
 use bld_solver::record::Outcome;
 use bld_solver::record::Status;
@@ -142,6 +143,7 @@ fn builds_of_all_kinds_have_a_page() {
         critical_path: Vec::new(),
         images: Vec::new(),
         wall_us: 0,
+        record_us: 0,
         context: "-".to_owned(),
         status: Status::Unfinished,
         ..whole.clone()
@@ -185,6 +187,19 @@ fn a_failed_build_begins_with_what_failed() {
     // The end of the log, and all of it, open, in the table.
     assert!(at("…\nline 28\n") < at("<h2>Timeline"));
     assert!(at("<details class=\"log\" open>") < at("\nline 0\n"));
+}
+
+#[test]
+fn a_page_says_what_would_have_helped() {
+    let mut record = record();
+    assert!(!plain(&record).contains("<h2>Advice"));
+    // `go generate` does not name the ARG that it missed the cache for.
+    record.steps[10].cause = record.steps[11].cause.clone();
+    record.steps[11].cause = Some(Cause::Parent { vertex: 10, name: record.steps[10].name.clone() });
+    let page = plain(&record);
+    well_formed(&page);
+    let (_, advice) = page.split_once("<h2>Advice").unwrap();
+    assert!(advice.split_once("</section>").unwrap().0.contains("ARG GIT_SHA"), "{advice}");
 }
 
 #[test]

@@ -70,6 +70,17 @@ fn same_images_as_recorded() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// What `bld plan` says of the first build and of the second is what they do; the second does nothing.
+#[test]
+fn foretold() {
+    let workshop = Workshop::enter();
+    let told = |name: &str, problem: &String| format!("{name}: {problem}");
+    let problems = support::for_each(&names(), |name| {
+        workshop.built(name).mispredicted.iter().map(|problem| told(name, problem)).collect()
+    });
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
 #[test]
 fn same_images_as_buildah() {
     let names: Vec<String> = names().into_iter().filter(|name| case::not_for_buildah(name).is_none()).collect();

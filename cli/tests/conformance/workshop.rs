@@ -14,6 +14,7 @@ use super::image::Image;
 use super::listing::BaseImage;
 use super::listing::Shown;
 use super::listing::listing;
+use crate::faults::prediction;
 use crate::support;
 use crate::support::Base;
 use crate::support::Store;
@@ -39,6 +40,8 @@ struct Bases {
 pub(super) struct Built {
     pub(super) image: Image,
     pub(super) listing: String,
+    /// In what `bld plan` was wrong about this build and the next.
+    pub(super) mispredicted: Vec<String>,
 }
 
 impl Workshop {
@@ -68,16 +71,34 @@ impl Workshop {
         let mut copy = Command::new("cp");
         support::run(copy.args(["-a", "--"]).arg(bases.store.root().join(".")).arg(store.root())).succeeded();
         let output = case.work.path().join("bld.tar");
-        let mut command = store.bld();
-        command.current_dir(case.work.path()).envs(case.environment.iter().cloned());
-        command.args(["build", "--progress", "plain", "--network", "host", "--compression", "none", "-t", name]);
-        command.arg("-f").arg(case.source.join("Dockerfile"));
-        command.arg("-o").arg(format!("type=oci,dest={}", output.display()));
-        command.args(case.arguments()).arg(case.context());
-        support::run(&mut command).succeeded();
+        let bld = |further: &[&str]| {
+            let mut command = store.bld();
+            command.current_dir(case.work.path()).envs(case.environment.iter().cloned());
+            command.args(further).args(["--network", "host"]).arg("-f").arg(case.source.join("Dockerfile"));
+            support::run(command.args(case.arguments()).arg(case.context()))
+        };
+        let report = case.work.path().join("report.json");
+        let report_name = report.display().to_string();
+        let plan = || {
+            let planned = bld(&["plan", "--json"]);
+            let json = serde_json::from_str(&planned.stdout).unwrap_or_else(|_| panic!("{}", planned.failure()));
+            (planned.code, json)
+        };
+        let (_, cold) = plan();
+        let spec = format!("type=oci,dest={}", output.display());
+        let flags = ["build", "--progress", "plain", "--compression", "none", "-t", name, "-o", &spec];
+        bld(&[&flags[..], &["--report", &report_name]].concat()).succeeded();
+        let read = || serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+        let mut mispredicted = prediction::compare(&cold, &read());
+        let (code, warm) = plan();
+        bld(&["build", "-q", "--report", &report_name]).succeeded();
+        mispredicted.extend(prediction::compare(&warm, &read()));
+        if code != Some(0) {
+            mispredicted.push(format!("the second build would not be cached: {warm:#}"));
+        }
         let layout = Layout::unpack(&output, &case.work.path().join("bld"));
         let shown = Shown { times: case.fixes_times(), unstable: &case.unstable() };
-        Built { listing: listing(&layout, &bases.images, shown), image: Image::of(&layout) }
+        Built { listing: listing(&layout, &bases.images, shown), image: Image::of(&layout), mispredicted }
     }
 
     fn bases(&self, name: &str) -> &Bases {

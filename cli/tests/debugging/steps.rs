@@ -83,6 +83,12 @@ fn a_copy_that_failed_shows_what_it_began_with() {
     }
     let shell = site.fed(&["shell"], "cat /made; echo $A\n");
     assert_eq!(shell.stdout, "made\n1\n", "{}", shell.failure());
+    // What is not in the context is missed before any step is looked up.
+    site.fails("FROM busybox:1\nENV A=1\nRUN echo made > /made\nCOPY nothing /\n");
+    let early = site.bld(&["shell"]);
+    assert_eq!(early.code, Some(125), "{}", early.failure());
+    assert!(early.stderr.starts_with("error: the build failed before it looked"), "{}", early.stderr);
+    assert_eq!(site.output(&["exec", "--build", "-2", "failed", "--", "cat", "/made"]), "made\n");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! `BLD_CASE=name,name` runs some cases alone, `UPDATE=1` rewrites what they are expected to print.
 
 mod case;
-mod prediction;
+pub(crate) mod prediction;
 mod quiet;
 mod shown;
 

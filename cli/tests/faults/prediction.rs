@@ -7,10 +7,12 @@ use serde_json::Value;
 /// In what the report of a build is not what was planned.
 pub(crate) fn compare(planned: &Value, report: &Value) -> Vec<String> {
     let mut problems = Vec::new();
+    // An image that the store was not told of yet: what is in it can only be said when it was.
+    let told =
+        steps(report).filter(|step| step["counts"] == false && step["outcome"] == "ran").map(|step| keyed(step).0);
+    let missed = steps(planned).filter(|step| step["prediction"] != "hit").map(|step| keyed(step).0);
+    let first_new = told.chain(missed).min();
     let mut done: BTreeMap<u64, &Value> = steps(report).filter(|step| step["counts"] == true).map(keyed).collect();
-    // Whatever is not in both is told below, by what is left over.
-    let missed: Vec<u64> =
-        steps(planned).filter(|step| step["prediction"] != "hit").map(|step| keyed(step).0).collect();
     for (vertex, planned) in steps(planned).map(keyed) {
         let name = &planned["name"];
         let Some(step) = done.remove(&vertex) else {
@@ -23,7 +25,7 @@ pub(crate) fn compare(planned: &Value, report: &Value) -> Vec<String> {
             _ if outcome == "not_reached" => report["status"] != "succeeded",
             Some("hit") => outcome == "cached",
             Some("miss") => ["ran", "failed", "canceled"].contains(&outcome),
-            Some("depends") => missed.first().is_some_and(|first| *first < vertex),
+            Some("depends") => first_new.is_some_and(|first| first < vertex),
             _ => false,
         };
         if !fits {

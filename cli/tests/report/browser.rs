@@ -48,8 +48,9 @@ impl Browser {
     pub(super) fn start() -> Browser {
         let profile = TempDir::new().unwrap();
         // The shell moves our pipes to where the browser looks for them.
-        let script = "[ $(id -u) = 0 ] || map=--map-root-user; exec unshare $map --net chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
-                      --no-first-run --remote-debugging-pipe --user-data-dir=\"$0\" about:blank 3<&0 4>&1 </dev/null >/dev/null 2>&1";
+        let script = "[ $(id -u) = 0 ] || map=--map-root-user; exec unshare $map --net chromium --headless --no-sandbox \
+                      --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe \
+                      --user-data-dir=\"$0\" about:blank 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut command = Command::new("bash");
         command.args(["-c", script]).arg(profile.path()).env("HOME", profile.path());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -242,7 +242,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         Ok(())
     }
 
-    fn origin(&self, id: VertexId, vertex: &Vertex, begun: Instant, made: Origin) -> Origin {
+    fn origin(&self, id: VertexId, vertex: &Vertex, begun: Instant, made: &Origin) -> Origin {
         Origin {
             build: self.shared.config.build_id.clone(),
             step: number(id),
@@ -250,7 +250,9 @@ impl<R: Reporter + 'static> LocalWorker<R> {
             stage: vertex.stage.clone(),
             name: vertex.name.clone(),
             took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            ..made
+            layer_bytes: made.layer_bytes,
+            layer_entries: made.layer_entries,
+            same_result: made.same_result,
         }
     }
 
@@ -357,7 +359,7 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
         };
         if !matches!(vertex.op, Op::Source(Source::Image { .. })) {
             let made = record.origin.take().unwrap_or_default();
-            record.origin = Some(self.origin(id, vertex, begun, made));
+            record.origin = Some(self.origin(id, vertex, begun, &made));
         }
         if vertex.exported
             && let (Some(compression), Some(layer)) = (self.shared.config.compression, record.state.layers.last())

@@ -110,6 +110,12 @@ impl<A: Archive> Explainer<A> {
             }
         };
         let Some(was) = earlier.step() else { return Cause::NewStep };
+        // It was there once, exactly as it is wanted now: nothing that changed since says more than why it went.
+        if self.missed_parent(is, missed).is_none()
+            && let Some(Tombstone { seconds, ago, reason }) = self.archive.tombstone(&is.definition)
+        {
+            return Cause::Evicted { seconds, ago, reason };
+        }
         let above = self.subjects_above(is, missed);
         let own = compare::differences(was, is).into_iter().find(|found| !above.contains(&found.subject));
         if let Some(Difference { cause, .. }) = own {
@@ -121,10 +127,6 @@ impl<A: Archive> Explainer<A> {
         self.source(was, is, &earlier, missed)
             .or_else(|| self.missed_parent(is, missed))
             .or_else(|| self.moved_parent(was, is, &earlier))
-            .or_else(|| {
-                let tombstone = self.archive.tombstone(&is.definition)?;
-                Some(Cause::Evicted { seconds: tombstone.seconds, ago: tombstone.ago, reason: tombstone.reason })
-            })
             .unwrap_or(Cause::Gone)
     }
 
@@ -147,7 +149,7 @@ impl<A: Archive> Explainer<A> {
                     return Ok(Earlier { facts, vertex, pairs });
                 }
                 Some(_) => cause = Cause::NeverFinished,
-                None if cause == Cause::FirstBuild && facts.steps.iter().any(|step| step.stage == is.stage) => {
+                None if cause == Cause::FirstBuild && self.knows_stage(&pairs, &is.stage) => {
                     cause = Cause::NewStep;
                 }
                 None => {}
@@ -155,6 +157,11 @@ impl<A: Archive> Explainer<A> {
             position += 1;
         }
         Err(cause)
+    }
+
+    /// Whether any step of a stage was one of an earlier build.
+    fn knows_stage(&self, pairs: &HashMap<u32, u32>, stage: &str) -> bool {
+        self.facts.steps.iter().any(|step| step.stage == stage && pairs.contains_key(&step.vertex))
     }
 
     fn alignment(&self, position: usize, facts: &BuildFacts) -> Arc<HashMap<u32, u32>> {

@@ -1,6 +1,5 @@
 //! Where the build arguments of a Dockerfile are declared, and who names them: what it takes to say where an ARG should stand.
 
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use bld_parser::ast::Dockerfile;
@@ -50,21 +49,22 @@ fn of_stage(number: usize, stage: &Stage, source: &[u8], lines: &LineIndex<'_>) 
     for located in &stage.instructions {
         let line = lines.line_col(located.span.start).0;
         let range = located.span.start as usize..located.span.end as usize;
-        let text = String::from_utf8_lossy(source.get(range).unwrap_or_default());
+        let text = || String::from_utf8_lossy(source.get(range.clone()).unwrap_or_default());
         let declares: Vec<&str> = match &located.instruction {
             Instruction::Arg(arg) => {
                 arg.declarations.iter().map(|declaration| declaration.name.value.as_str()).collect()
             }
             _ => Vec::new(),
         };
-        if sees_arguments(&located.instruction) {
-            let instruction = located.text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        if !latest.is_empty() && sees_arguments(&located.instruction) {
+            let text = text();
+            let keyword = located.text.split_whitespace().next().unwrap_or_default();
             // There may be very many arguments: the words of the text are fewer. What is no word, no text can name.
-            let words: BTreeSet<&str> = text.split(|letter| !is_part(letter)).collect();
-            for word in words {
+            for word in text.split(|letter| !is_part(letter)) {
                 let named = latest.get(word).filter(|_| !declares.contains(&word) || text.contains('$'));
-                if let Some(argument) = named.and_then(|place| found.get_mut(*place)) {
-                    argument.named.push(Naming { line, instruction: instruction.clone() });
+                let Some(argument) = named.and_then(|place| found.get_mut(*place)) else { continue };
+                if argument.named.last().is_none_or(|naming| naming.line != line) {
+                    argument.named.push(Naming { line, instruction: keyword.to_ascii_uppercase() });
                 }
             }
         }

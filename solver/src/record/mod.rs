@@ -37,6 +37,9 @@ pub struct BuildRecord {
     pub started_us: i64,
     /// How long it took.
     pub wall_us: u64,
+    /// How much of that went into this record and into explaining misses; what is stored lacks the time it took to store it.
+    #[serde(default)]
+    pub record_us: u64,
     /// How it ended.
     pub status: Status,
     /// The message it failed with.

@@ -67,7 +67,7 @@ pub(super) async fn finish(
     let Some((made, descriptor)) = images.made.first().and_then(|(_, made)| Some((made, made.descriptor()?))) else {
         return Ok(Vec::new());
     };
-    let recorded = made_images(request, made);
+    let described = made_images(request, made);
     if let Some(path) = &request.iidfile {
         // An index has no configuration: it is its own ID.
         let only = made.images.first().filter(|_| made.index.is_none()).map(|(image, _)| image.config.digest);
@@ -79,10 +79,10 @@ pub(super) async fn finish(
     if request.outputs.iter().any(Output::is_stdout) {
         // Standard output is taken.
         reporter.note(&descriptor.digest.to_string());
-        return Ok(recorded);
+        return Ok(described);
     }
     print(&format!("{}\n", descriptor.digest))?;
-    Ok(recorded)
+    Ok(described)
 }
 
 /// The images as the record of the build has them.

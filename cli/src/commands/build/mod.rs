@@ -19,6 +19,7 @@ mod recorder;
 mod recording;
 mod records;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -209,8 +210,8 @@ async fn build(
     }
     let found = Phase { name: "find base images".to_owned(), start_us: read.end_us, end_us: clock.us() };
     let found_us = found.end_us;
-    let plain = Plain::new(&plan.graph, request.quiet || purpose != Purpose::Build);
-    let recorder = Arc::new(Recorder::new(plain, clock, vec![read, found]));
+    let progress = Plain::new(&plan.graph, request.quiet || purpose != Purpose::Build);
+    let recorder = Arc::new(Recorder::new(progress, clock, vec![read, found]));
     let reporter = recorder.plain();
     let build_id = build_id()?;
     let epoch = plan.images.iter().find_map(|image| image.source_date_epoch).map(Timestamp::from_seconds);
@@ -240,16 +241,18 @@ async fn build(
     let plan = Arc::new(plan);
     let subject = Subject::new(build_id.clone(), request, &source, &quoted, &dockerfile.0, &plan, &targets);
     let ignore_files = ignore_files(request, &main, &source)?;
-    let mut recording = Recording::new(store, request, &secrets, Arc::clone(&recorder), subject, Arc::clone(&plan));
+    let mut history = Recording::new(store, request, &secrets, Arc::clone(&recorder), subject, Arc::clone(&plan));
     if purpose == Purpose::Build {
         store.kept().clear()?;
     } else {
-        recording.forget();
+        history.forget();
     }
+    let looked_us = Cell::new(clock.us());
     let solved = async {
         let prepared = prepare(&plan.graph, &targets, &worker, recorder.as_ref()).await?;
-        recording.prepared(prepared.clone(), ignore_files);
+        history.prepared(prepared.clone(), ignore_files);
         recorder.phase("look at the files to copy", found_us);
+        looked_us.set(clock.us());
         if let Purpose::Plan { json } = purpose {
             let predictions = predict_all(&plan.graph, &prepared, &worker, recorder.as_ref()).await?;
             return Ok(Solved::Predicted(json, predictions));
@@ -257,11 +260,14 @@ async fn build(
         Ok(Solved::Made(solve(&plan.graph, &prepared, &worker, recorder.as_ref(), &admission).await?))
     };
     let solved = solved.await;
+    if !recorder.has_run() {
+        recorder.phase("find what is cached", looked_us.get());
+    }
     let made = match &solved {
         Ok(Solved::Made(records)) => records.get(plan.images.len()..),
         _ => None,
     };
-    let prepared = recording.keys();
+    let prepared = history.keys();
     let built = Built { store, worker: &worker, plan: &plan, recorder: &recorder, build: &build_id, made, prepared };
     if purpose == Purpose::Build {
         collect::run(&built, &collected);
@@ -272,7 +278,7 @@ async fn build(
             finish::finish(&worker, request, &results, puller.as_ref(), &recorder).await
         }
         Ok(Solved::Predicted(json, predictions)) => {
-            let prediction = prediction::Shown::new(store, &recording, &plan, &recorder, &predictions)?;
+            let prediction = prediction::Shown::new(store, &history, &plan, &recorder, &predictions)?;
             for memo in memos {
                 memo.save()?;
             }
@@ -302,18 +308,18 @@ async fn build(
         memo.save()?;
     }
     recorder.phase("remember what was read", ending);
-    let recorded = recording.end(&outcome);
+    let record = history.end(&outcome);
     if let Some(limit) = &request.cache_limit
         && recorder.has_run()
     {
         limit::enforce(store, limit, request.quiet);
     }
     if !request.quiet {
-        for advice in advice(&recorded).iter().filter(|advice| Duration::from_micros(advice.cost_us) >= WORTH_A_NOTE) {
+        for advice in advice(&record).iter().filter(|advice| Duration::from_micros(advice.cost_us) >= WORTH_A_NOTE) {
             write_line(&format!("note: {}", one_line(&advice.text)));
         }
     }
-    request.records.end(&recorded, outcome.map(drop), request.quiet).await
+    request.records.end(&record, outcome.map(drop), request.quiet).await
 }
 
 /// What became of the graph.

@@ -103,8 +103,8 @@ impl Shown {
                 vertex: number(*id),
                 stage: vertex.stage.clone(),
                 step: vertex.step,
-                name: vertex.name.clone(),
-                instruction: instruction(&vertex.name).to_owned(),
+                name: recording.masked(&vertex.name),
+                instruction: recording.masked(instruction(&vertex.name)),
                 line: recording.line(*id),
                 platform: vertex.platform.clone(),
                 prediction: match prediction {

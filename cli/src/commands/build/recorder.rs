@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 use std::time::Instant;
 
+use bld_executor::secrets::Secrets;
 use bld_solver::explain::Cause;
 use bld_solver::explain::Explainer;
 use bld_solver::explain::facts::number;
@@ -42,14 +44,18 @@ struct State {
     missed: HashSet<u32>,
     phases: Vec<Phase>,
     explainer: Option<Explaining>,
+    /// What no cause shows.
+    secrets: Secrets,
     /// Done once, when the first step begins.
     first: Option<FirstStep>,
+    /// What explanations and the record took.
+    took: Duration,
 }
 
 /// What explains misses: made when the first is to be explained.
 enum Explaining {
     Later(Box<dyn FnOnce() -> Explainer<StoreArchive> + Send>),
-    Now(Explainer<StoreArchive>),
+    Now(Box<Explainer<StoreArchive>>),
 }
 
 /// What is to be done when the first step begins.
@@ -100,9 +106,16 @@ impl Recorder {
         self.state().explainer = Some(Explaining::Later(make));
     }
 
-    /// Why a vertex was not found; `None` if that cannot be said yet.
-    pub(super) fn cause(&self, vertex: VertexId) -> Option<Cause> {
-        self.state().explain(vertex)
+    /// From now on these are not shown.
+    pub(super) fn hide(&self, secrets: Secrets) {
+        self.state().secrets = secrets;
+    }
+
+    /// Why a vertex was not found, in words; `None` if that cannot be said yet.
+    pub(super) fn cause(&self, vertex: VertexId) -> Option<String> {
+        let mut state = self.state();
+        let cause = state.explain(vertex)?;
+        Some(state.shown(&cause))
     }
 
     /// Why a vertex would not be found; from now on it counts as one that was not.
@@ -127,6 +140,16 @@ impl Recorder {
     /// Does something when the first step begins, if one does.
     pub(super) fn on_first_step(&self, work: FirstStep) {
         self.state().first = Some(work);
+    }
+
+    /// Notes that something about the record took until now.
+    pub(super) fn took_since(&self, begun: Instant) {
+        self.state().took += begun.elapsed();
+    }
+
+    /// What explanations and the record took so far, in microseconds.
+    pub(super) fn took_us(&self) -> u64 {
+        u64::try_from(self.state().took.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// All that was seen: the steps, and the phases.
@@ -156,9 +179,13 @@ impl Recorder {
 }
 
 impl State {
+    fn shown(&self, cause: &Cause) -> String {
+        self.secrets.masked(&cause.to_string())
+    }
+
     fn explainer(&mut self) -> Option<&Explainer<StoreArchive>> {
         let explainer = match self.explainer.take()? {
-            Explaining::Later(make) => make(),
+            Explaining::Later(make) => Box::new(make()),
             Explaining::Now(explainer) => explainer,
         };
         match self.explainer.insert(Explaining::Now(explainer)) {
@@ -168,9 +195,11 @@ impl State {
     }
 
     fn explain(&mut self, vertex: VertexId) -> Option<Cause> {
+        let begun = Instant::now();
         let missed = std::mem::take(&mut self.missed);
         let cause = self.explainer().map(|known| known.explain(number(vertex), &|above| missed.contains(&above)));
         self.missed = missed;
+        self.took += begun.elapsed();
         cause
     }
 }
@@ -182,9 +211,11 @@ impl Reporter for Recorder {
             Event::Started => {
                 let now = self.clock.us();
                 if let Some(work) = self.first_step(vertex) {
+                    let begun = Instant::now();
                     work();
+                    self.took_since(begun);
                 }
-                let cause = {
+                let shown = {
                     let mut state = self.state();
                     let cause = self.plain.kind(vertex).0.then(|| state.explain(vertex)).flatten();
                     let started = Watched {
@@ -195,11 +226,11 @@ impl Reporter for Recorder {
                     };
                     state.steps.insert(vertex, started);
                     state.missed.insert(number(vertex));
-                    cause
+                    cause.map(|cause| state.shown(&cause))
                 };
                 self.plain.on_event(vertex, event);
-                if let Some(cause) = cause.filter(|_| self.plain.kind(vertex).1) {
-                    self.plain.missed(vertex, &cause.to_string());
+                if let Some(shown) = shown.filter(|_| self.plain.kind(vertex).1) {
+                    self.plain.missed(vertex, &shown);
                 }
                 return;
             }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use bld_cache::Store;
 use bld_cache::key::CacheKey;
@@ -156,6 +157,7 @@ pub(super) fn project(request: &BuildRequest) -> String {
 }
 
 /// A path as everybody else would write it.
+#[expect(clippy::disallowed_methods, reason = "it names a project: nothing is opened by it")]
 fn one_name(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -174,8 +176,10 @@ impl<'a> Recording<'a> {
 
     /// The keys are known: from now on misses can be explained.
     pub(super) fn prepared(&mut self, prepared: Prepared, ignore_files: BTreeMap<String, IgnoreFile>) {
+        let begun = Instant::now();
         let known = Arc::new(Known { plan: Arc::clone(&self.plan), prepared, ignore_files, facts: OnceLock::new() });
         let (later, store, project) = (Arc::clone(&known), self.store.clone(), self.subject.project.clone());
+        self.recorder.hide(self.secrets.clone());
         self.recorder.explain_with(Box::new(move || {
             let archive = StoreArchive::new(store, project, later.facts());
             later.explainer(archive)
@@ -184,6 +188,7 @@ impl<'a> Recording<'a> {
         if !self.stored.get() {
             self.announce();
         }
+        self.recorder.took_since(begun);
     }
 
     /// The keys, once they are known.
@@ -220,11 +225,14 @@ impl<'a> Recording<'a> {
 
     /// The build has ended: its record, which is stored now.
     pub(super) fn end(&self, outcome: &Result<Vec<ImageRecord>, CommandError>) -> BuildRecord {
-        let record = match outcome {
+        let begun = Instant::now();
+        let mut record = match outcome {
             Ok(images) => self.record(Status::Succeeded, None, images.clone()),
             Err(error) => self.record(Status::Failed, Some(error), Vec::new()),
         };
         self.store(&record);
+        self.recorder.took_since(begun);
+        record.record_us = self.recorder.took_us();
         record
     }
 
@@ -255,6 +263,7 @@ impl<'a> Recording<'a> {
             platforms: self.subject.platforms.clone(),
             started_us: clock.started_us,
             wall_us: clock.us(),
+            record_us: self.recorder.took_us(),
             status,
             error: None,
             images: Vec::new(),
@@ -390,7 +399,7 @@ impl<'a> Recording<'a> {
             serde_json::to_vec(&facts).unwrap_or_default()
         };
         let name = facts::name(&known.plan.graph, &known.prepared, &known.ignore_files, &is_finished);
-        Ok(self.store.builds().put(&build, Some(Facts { name, bytes: &bytes }), KEPT)?)
+        Ok(self.store.builds().put(&build, Some(&Facts { name, bytes: &bytes }), KEPT)?)
     }
 
     fn mask(&self, step: &mut bld_solver::explain::facts::StepFacts) {

@@ -128,11 +128,8 @@ fn unrecorded(step: &StepRecord) -> CommandError {
 fn after(store: &Store, record: &BuildRecord, step: &StepRecord) -> Result<Vec<LayerId>, CommandError> {
     let mut hash = [0; 32];
     if hex::decode_to_slice(&step.key, &mut hash).is_err() {
-        return Err(CommandError::failed(format!(
-            "the record of build {} has no key of {}",
-            record.id,
-            short(&step.name)
-        )));
+        return Err(CommandError::failed("the build failed before it looked for the results of its steps")
+            .hint("`--build -2` looks into the build before it"));
     }
     let key = CacheKey::from_stored(hash);
     if let Some(found) = store.records().get(key)? {

@@ -67,6 +67,7 @@ fn record(dockerfile: &str, steps: &[Step]) -> BuildRecord {
         platforms: Vec::new(),
         started_us: 0,
         wall_us: 0,
+        record_us: 0,
         status: Status::Succeeded,
         error: None,
         images: Vec::new(),

@@ -101,9 +101,9 @@ impl Lowering<'_> {
             _ => None,
         };
         let vertex = Vertex::new(op, numbering.next(&text));
-        let (stage, step, span) = (label.to_owned(), numbering.step(), Some(written.from.span));
+        let (step, span) = (numbering.step(), Some(written.from.span));
         let platform = needed.platform.to_string();
-        let vertex = Vertex { span, stage, step, platform, image, ..vertex };
+        let vertex = Vertex { span, stage: label.to_owned(), step, platform, image, ..vertex };
         let vertex = self.external_vertex(id, vertex);
         let mut state = empty(needed.platform.clone(), vertex);
         match resolved {
