@@ -6,7 +6,7 @@ use super::holds;
 const DOCKERFILE: &str = "FROM busybox:1 AS work\n\
     ARG GIT_SHA\n\
     WORKDIR /src\n\
-    RUN date +%s%N > /stamp\n\
+    RUN sleep 0.2; date +%s%N > /stamp\n\
     COPY . .\n\
     RUN cat file > out\n\
     FROM busybox:1\n\

@@ -127,7 +127,7 @@ impl Case {
 
     /// Compares with what is in the file, or writes it there.
     fn golden(&self, plan: &str, build: &str) -> Vec<String> {
-        let mut text: String = self.head.iter().map(|line| format!("{line}\n")).collect();
+        let mut text = self.head.join("\n") + "\n";
         let written = self.parts.iter().filter(|(part, _)| !matches!(part.as_str(), "plan" | "build"));
         let golden = [("plan".to_owned(), plan.to_owned()), ("build".to_owned(), build.to_owned())];
         for (part, content) in written.chain(&golden) {

@@ -159,7 +159,9 @@ fn no_cause_shows_a_secret() {
             (serde_json::from_str(&said[1].stdout).unwrap(), serde_json::from_str(&written).unwrap());
         for document in [&plan, &report] {
             let steps = document["steps"].as_array().unwrap();
-            let causes: String = steps.iter().map(|step| format!("{}{}", step["cause"], step["cause_text"])).collect();
+            let causes: Vec<String> =
+                steps.iter().map(|step| format!("{}{}", step["cause"], step["cause_text"])).collect();
+            let causes = causes.join("\n");
             for value in TOKENS.iter().chain(&SECRETS) {
                 assert!(!causes.contains(value), "{causes}");
             }

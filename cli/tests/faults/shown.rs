@@ -19,10 +19,12 @@ pub(super) fn first_planned(plan: &str) -> Option<&str> {
     plan.lines().find(|line| line.starts_with("MISS")).and_then(|line| line.split("  ").last())
 }
 
-/// The progress of `bld build`, step by step in the order of the report: each with its lines, but for the output of commands.
+/// The progress of `bld build`, step by step in the order of the Dockerfile: each with its lines, but for the output of commands.
 pub(super) fn build(stderr: &str, report: &Value) -> String {
     let mut out = String::new();
-    for step in report["steps"].as_array().unwrap() {
+    let mut steps: Vec<&Value> = report["steps"].as_array().unwrap().iter().collect();
+    steps.sort_by_key(|step| step["vertex"].as_u64());
+    for step in steps {
         let Some(number) = step["number"].as_u64() else { continue };
         let prefix = format!("#{number} ");
         let mut lines = stderr.lines().filter_map(|line| line.strip_prefix(&prefix));

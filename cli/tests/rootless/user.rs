@@ -60,7 +60,8 @@ impl User {
             std::fs::write(etc.join(file), &lent).unwrap();
         }
         // The target directory may be in a place that only root can see.
-        std::fs::copy(support::bld(&home).get_program(), home.join("bld")).unwrap();
+        // By a process of its own: whoever forks meanwhile would hold it open for writing, and it could not be executed.
+        support::run(Command::new("cp").arg(support::bld(&home).get_program()).arg(home.join("bld"))).succeeded();
         chown(&home, Some(ID), Some(ID)).unwrap();
         user
     }

@@ -291,6 +291,7 @@ fn mount_change(was: &Mount<'_>, is: &Mount<'_>) -> Option<String> {
     let word = |name: &str, value: &str| match (name, value) {
         ("from", "context") => "the build context".to_owned(),
         ("from", value) if value.starts_with("input ") => "a stage or an image".to_owned(),
+        ("size", value) => size(value),
         (_, value) => value.to_owned(),
     };
     for (name, value) in &is.fields {
@@ -312,6 +313,17 @@ fn mount_change(was: &Mount<'_>, is: &Mount<'_>) -> Option<String> {
     }
     let (name, _) = was.fields.iter().find(|(name, _)| is.get(name).is_none())?;
     Some(format!("{name} is gone"))
+}
+
+/// `64MiB` of a number of bytes that is as round as that.
+fn size(text: &str) -> String {
+    let Ok(bytes) = text.parse::<u64>() else { return text.to_owned() };
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes}B")
 }
 
 #[cfg(test)]
@@ -363,6 +375,14 @@ mod tests {
         );
         assert_eq!(told(&owned, COPY), ["--chmod is gone: 0644", "--chown is gone: 1:1"]);
         assert_eq!(told(COPY, COPY), Vec::<String>::new());
+    }
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (bytes, text) in [("1073741824", "1GiB"), ("67108864", "64MiB"), ("1536", "1536B"), ("0", "0B"), ("x", "x")]
+        {
+            assert_eq!(size(bytes), text);
+        }
     }
 
     #[test]

@@ -34,15 +34,14 @@ use self::facts::StepFacts;
 use self::facts::Taken;
 use self::files::FileChanges;
 use self::files::FileDifference;
-use self::files::FileFacts;
 
 /// What is remembered of earlier builds.
 pub trait Archive {
     /// The facts of the build that was so many builds of the project ago: 0 is the last one. `None` ends the search.
     fn earlier(&self, position: usize) -> Option<Arc<BuildFacts>>;
 
-    /// The files that a digest stands for.
-    fn files(&self, digest: &str) -> Option<Vec<FileFacts>>;
+    /// The list of the files that a digest stands for.
+    fn files(&self, digest: &str) -> Option<Vec<u8>>;
 
     /// Why the result of a definition key went.
     fn tombstone(&self, definition: &str) -> Option<Tombstone>;
@@ -106,7 +105,7 @@ impl<A: Archive> Explainer<A> {
             Ok(earlier) => earlier,
             // What is above it and new says more than that it is new too.
             Err(cause) => {
-                return self.missed_parent(is, missed).filter(|_| cause == Cause::FirstBuild).unwrap_or(cause);
+                return self.missed_parent(is, missed).filter(|_| cause != Cause::NewStep).unwrap_or(cause);
             }
         };
         let Some(was) = earlier.step() else { return Cause::NewStep };

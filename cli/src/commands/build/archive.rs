@@ -9,8 +9,6 @@ use bld_cache::key::CacheKey;
 use bld_solver::explain::Archive;
 use bld_solver::explain::Tombstone;
 use bld_solver::explain::facts::BuildFacts;
-use bld_solver::explain::files;
-use bld_solver::explain::files::FileFacts;
 
 use crate::environment;
 
@@ -79,10 +77,10 @@ impl Archive for StoreArchive {
         }
     }
 
-    fn files(&self, digest: &str) -> Option<Vec<FileFacts>> {
+    fn files(&self, digest: &str) -> Option<Vec<u8>> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(digest, &mut bytes).ok()?;
-        files::decode(&self.store.selections().get(&bytes).ok().flatten()?)
+        self.store.selections().get(&bytes).ok().flatten()
     }
 
     fn tombstone(&self, definition: &str) -> Option<Tombstone> {
