@@ -1,5 +1,6 @@
 //! The stat cache: what is trusted, what is forgotten.
 
+use bld_cache::store::KnownFile;
 use bld_cache::store::StatKey;
 use bld_cache::tree::ContentHash;
 
@@ -9,8 +10,8 @@ fn key(ino: u64, time_ns: i64) -> StatKey {
     StatKey { dev: 1, ino, size: 3, mtime_ns: time_ns, ctime_ns: time_ns, mode: 0o100_644 }
 }
 
-fn hash(text: &str) -> ContentHash {
-    ContentHash(*blake3::hash(text.as_bytes()).as_bytes())
+fn hash(text: &str) -> KnownFile {
+    KnownFile { hash: ContentHash(*blake3::hash(text.as_bytes()).as_bytes()), is_bare: text.len() % 2 == 1 }
 }
 
 #[test]
@@ -30,11 +31,12 @@ fn unchanged_files_are_known() {
     assert_eq!(cache.lookup(b"a", &key(2, 5)), None);
     assert_eq!(cache.lookup(b"a", &key(1, 6)), None);
     assert_eq!(cache.lookup(b"aa", &key(1, 5)), None);
-    cache.insert(b"a", key(2, 5), hash("changed"));
+    assert!(hash("a").is_bare && !hash("changed!").is_bare);
+    cache.insert(b"a", key(2, 5), hash("changed!"));
     cache.insert(b"0", key(1, 5), hash("0"));
     cache.save().unwrap();
     let cache = store.stat_cache("context").unwrap();
-    assert_eq!(cache.lookup(b"a", &key(2, 5)), Some(hash("changed")));
+    assert_eq!(cache.lookup(b"a", &key(2, 5)), Some(hash("changed!")));
     assert_eq!(cache.lookup(b"0", &key(1, 5)), Some(hash("0")));
     assert_eq!(cache.lookup(b"c/d", &key(1, 5)), Some(hash("c/d")));
     assert_eq!(store.stat_cache("other").unwrap().lookup(b"b", &key(1, 5)), None);
@@ -156,5 +158,24 @@ fn another_status_is_not_known() {
         StatKey { mode: 0o100_755, ..known },
     ] {
         assert_eq!(cache.lookup(b"a", &other), None, "{other:?}");
+    }
+}
+
+/// Several directories are asked for in turns, as threads do.
+#[test]
+fn every_order_of_asking_finds_all() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let cache = store.stat_cache("context").unwrap();
+    let path = |directory: u32, file: u32| format!("{directory}/{file:03}");
+    for (directory, file) in (0..200).flat_map(|directory| (0..10).map(move |file| (directory, file))) {
+        let path = path(directory, file);
+        cache.insert(path.as_bytes(), key(u64::from(directory), 5), hash(&path));
+    }
+    cache.save().unwrap();
+    let cache = store.stat_cache("context").unwrap();
+    for (file, directory) in (0..10).flat_map(|file| (0..200).map(move |directory| (file, directory))) {
+        let path = path(directory, file);
+        assert_eq!(cache.lookup(path.as_bytes(), &key(u64::from(directory), 5)), Some(hash(&path)));
     }
 }

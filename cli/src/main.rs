@@ -34,26 +34,29 @@ fn main() -> ExitCode {
 
 /// Prints what clap has to say, help and version included, and answers the exit code.
 fn not_understood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    if let Some(error) = unsupported::explain(error, typed_command(arguments)) {
+    let words = typed_words(arguments);
+    if let Some(error) = unsupported::explain(error, &words) {
         return error.report();
     }
     // A closed stream must not turn help into a failure.
     drop(error.print());
-    if error.kind() == ErrorKind::MissingRequiredArgument && typed_command(arguments) == Some("build") {
+    if error.kind() == ErrorKind::MissingRequiredArgument && words.first() == Some(&"build") {
         ui::plain::write_line("hint: `bld build .` builds the Dockerfile of this directory");
     }
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// The first word that is neither the program nor a flag nor the value of `--root`.
-fn typed_command(arguments: &[OsString]) -> Option<&str> {
+/// The words that are neither the program nor a flag nor the value of `--root`: the command comes first.
+fn typed_words(arguments: &[OsString]) -> Vec<&str> {
+    let mut found = Vec::new();
     let mut words = arguments.iter().skip(1);
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("--root") => drop(words.next()),
             Some(flag) if flag.starts_with('-') => {}
-            other => return other,
+            Some(word) => found.push(word),
+            None => break,
         }
     }
-    None
+    found
 }

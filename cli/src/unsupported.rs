@@ -265,6 +265,9 @@ const COMMANDS: &[Missing] = &[
         "bld builds and runs one image at a time",
         "build with bld, then `bld save IMAGE | docker load`, or `| podman load`",
     ),
+    missing(&["buildx du", "builder du"], "bld has no builders", "write `bld cache du`"),
+    missing(&["buildx prune", "builder prune"], "bld has no builders", "write `bld prune`"),
+    missing(&["buildx history"], "bld has no builders", "write `bld builds`"),
     missing(&["buildx", "builder"], "bld has neither plugins nor builders", "write `bld build ...`"),
     missing(&["bud"], "the command has another name here", "write `bld build ...`"),
     missing(&["bake"], "bld reads Dockerfiles only", "write one `bld build ...` for each target"),
@@ -292,8 +295,8 @@ fn find(table: &'static [Missing], name: &str) -> Option<&'static Missing> {
     table.iter().find(|missing| missing.names.contains(&name))
 }
 
-/// An error of clap's about something unknown in bld's words; `None` for every other. `command` is the one that was typed.
-pub(crate) fn explain(error: &clap::Error, command: Option<&str>) -> Option<CommandError> {
+/// An error of clap's about something unknown in bld's words; `None` for every other. `words` are those that were typed, the command first.
+pub(crate) fn explain(error: &clap::Error, words: &[&str]) -> Option<CommandError> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -302,7 +305,7 @@ pub(crate) fn explain(error: &clap::Error, command: Option<&str>) -> Option<Comm
         ErrorKind::UnknownArgument => {
             let argument = text(ContextKind::InvalidArg)?;
             let flag = argument.split('=').next().unwrap_or(argument);
-            flag.starts_with('-').then(|| unknown_flag(flag, command))
+            flag.starts_with('-').then(|| unknown_flag(flag, words))
         }
         ErrorKind::InvalidValue => {
             let flag = text(ContextKind::InvalidArg)?.split_whitespace().next()?;
@@ -312,7 +315,7 @@ pub(crate) fn explain(error: &clap::Error, command: Option<&str>) -> Option<Comm
                 _ => None,
             }
         }
-        ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand).map(unknown_command),
+        ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand).map(|name| unknown_command(name, words)),
         _ => None,
     }
 }
@@ -326,7 +329,8 @@ fn wrong_value(flag: &str, value: &str, known: &[String]) -> CommandError {
     error.hint(format!("the values are {}", known.join(", ")))
 }
 
-fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
+fn unknown_flag(flag: &str, words: &[&str]) -> CommandError {
+    let command = words.first().copied();
     let table = match command {
         Some("build") => FLAGS,
         Some("run") => run_flags::FLAGS,
@@ -337,10 +341,15 @@ fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
         return missing.refuse(&format!("`{flag}`"));
     }
     let cli = Cli::command();
-    let here = command.and_then(|name| cli.find_subcommand(name));
-    let shown = here.map_or_else(|| "bld".to_owned(), |here| format!("bld {}", here.get_name()));
+    let mut here = &cli;
+    let mut shown = "bld".to_owned();
+    for word in words {
+        let Some(inner) = here.find_subcommand(word) else { break };
+        shown = format!("{shown} {}", inner.get_name());
+        here = inner;
+    }
     let error = CommandError::usage(format!("`{shown}` has no flag `{flag}`"));
-    let arguments = here.unwrap_or(&cli).get_arguments().chain(cli.get_arguments());
+    let arguments = here.get_arguments().chain(cli.get_arguments());
     let known: Vec<String> = arguments
         .filter(|argument| !argument.is_hide_set())
         .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
@@ -351,15 +360,26 @@ fn unknown_flag(flag: &str, command: Option<&str>) -> CommandError {
     }
 }
 
-fn unknown_command(name: &str) -> CommandError {
-    if let Some(missing) = find(COMMANDS, name) {
+fn unknown_command(name: &str, words: &[&str]) -> CommandError {
+    let two = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
+    if let Some(missing) = find(COMMANDS, &two).filter(|_| words.first() == Some(&name)) {
+        return missing.refuse(&format!("`bld {two}`"));
+    }
+    let cli = Cli::command();
+    let inside = words.first().filter(|word| **word != name).and_then(|word| cli.find_subcommand(word));
+    if let Some(missing) = find(COMMANDS, name).filter(|_| inside.is_none()) {
         return missing.refuse(&format!("`bld {name}`"));
     }
-    let error = CommandError::usage(format!("there is no command `{name}`"));
-    let cli = Cli::command();
-    let known: Vec<String> = cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let outer = inside.map_or_else(|| "bld".to_owned(), |outer| format!("bld {}", outer.get_name()));
+    let error = CommandError::usage(match inside {
+        Some(_) => format!("`{outer}` has no command `{name}`"),
+        None => format!("there is no command `{name}`"),
+    });
+    let known: Vec<String> =
+        inside.unwrap_or(&cli).get_subcommands().map(|command| command.get_name().to_owned()).collect();
     match nearest(name, &known) {
-        Some(near) => error.hint(format!("did you mean `bld {near}`?")),
+        Some(near) => error.hint(format!("did you mean `{outer} {near}`?")),
+        None if inside.is_some() => error.hint(format!("`{outer} --help` lists the commands")),
         None if std::path::Path::new(name).is_dir() => error.hint(format!("did you mean `bld build {name}`?")),
         None => error.hint("`bld --help` lists the commands"),
     }
@@ -381,7 +401,7 @@ mod tests {
 
     fn said(arguments: &[&str]) -> String {
         let error = Cli::try_parse_from(std::iter::once(&"bld").chain(arguments)).unwrap_err();
-        let error = explain(&error, arguments.first().copied()).unwrap();
+        let error = explain(&error, arguments).unwrap();
         assert!(error.is_usage());
         error.to_text()
     }
@@ -399,7 +419,14 @@ mod tests {
             (&["compose", "up"], "`bld compose` is not supported: bld builds and runs one image at a time"),
             (&["pull", "--tls-verify=false", "x"], "`--tls-verify` is not supported: what a registry is like"),
             (&["build", "--insecure", "."], "insecure-skip-verify = true"),
-            (&["prune", "-f"], "`-f` is not supported: the command asks nothing\nhint: leave it out"),
+            (&["rmi", "-x", "a"], "`bld rmi` has no flag `-x`"),
+            (&["cache", "ls", "-n", "2"], "`bld cache ls` has no flag `-n`\nhint: `bld cache ls --help` lists"),
+            (&["cache", "lst"], "`bld cache` has no command `lst`\nhint: did you mean `bld cache ls`?"),
+            (
+                &["builder", "prune", "-f"],
+                "`bld builder prune` is not supported: bld has no builders\nhint: write `bld prune`",
+            ),
+            (&["buildx", "du"], "hint: write `bld cache du`"),
             (&["build", "--authfile=x", "."], "`--authfile` is not supported: credentials are where docker"),
             (&["buildx", "build", "."], "hint: write `bld build ...`"),
             (

@@ -25,20 +25,23 @@ impl ImagePath {
     pub fn join(&self, path: impl AsRef<[u8]>) -> ImagePath {
         let path = path.as_ref();
         let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
-        let mut out = if path.first() == Some(&b'/') { Vec::new() } else { self.relative().to_vec() };
+        let mut out = Vec::with_capacity(self.0.len() + 1 + path.len());
+        if path.first() != Some(&b'/') && !self.is_root() {
+            out.extend_from_slice(&self.0);
+        }
         for component in path.split(|byte| *byte == b'/') {
             match component {
                 b"" | b"." => {}
                 b".." => out.truncate(out.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
                 name => {
-                    if !out.is_empty() {
-                        out.push(b'/');
-                    }
+                    out.push(b'/');
                     out.extend_from_slice(name);
                 }
             }
         }
-        out.insert(0, b'/');
+        if out.is_empty() {
+            out.push(b'/');
+        }
         ImagePath(out)
     }
 

@@ -216,7 +216,9 @@ impl Graph {
     pub fn require_cached(&mut self, stage: Option<&str>) -> bool {
         let mut found = stage.is_none();
         for vertex in self.inner.node_weights_mut() {
-            let is_meant = stage.is_none_or(|stage| vertex.stage.eq_ignore_ascii_case(stage));
+            let number = stage.and_then(|stage| stage.strip_prefix("stage-"));
+            let is_named = |stage: &str| vertex.stage.eq_ignore_ascii_case(stage) || number == Some(&vertex.stage);
+            let is_meant = stage.is_none_or(is_named);
             found |= is_meant;
             // FROM only says where to begin.
             vertex.cached_only |= is_meant && !matches!(vertex.op, Op::Source(Source::Image { .. }));

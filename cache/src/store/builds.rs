@@ -111,7 +111,7 @@ impl<'a> Builds<'a> {
                      JOIN facts ON facts.name = facts ORDER BY last DESC",
                 )?
                 .query_map(params![project, limit, others], |row| {
-                    Ok((row.get(0)?, decompress(&row.get::<_, Vec<u8>>(1)?)))
+                    Ok((row.get(0)?, decompress(&row.get::<_, Vec<u8>>(1).unwrap_or_default())))
                 })?
                 .collect()
         })
@@ -122,7 +122,7 @@ impl<'a> Builds<'a> {
         self.store.database().read(|connection| {
             connection
                 .prepare_cached("SELECT bytes FROM builds JOIN facts ON facts.name = builds.facts WHERE id = ?1")?
-                .query_row([id], |row| Ok(decompress(&row.get::<_, Vec<u8>>(0)?)))
+                .query_row([id], |row| Ok(decompress(&row.get::<_, Vec<u8>>(0).unwrap_or_default())))
                 .optional()
         })
     }
@@ -139,7 +139,7 @@ impl<'a> Builds<'a> {
             connection
                 .prepare_cached(&format!("SELECT id, project, started, record FROM builds {condition}"))?
                 .query_map(parameters, |row| {
-                    let record = decompress(&row.get::<_, Vec<u8>>(3)?);
+                    let record = decompress(&row.get::<_, Vec<u8>>(3).unwrap_or_default());
                     Ok(Build { id: row.get(0)?, project: row.get(1)?, started_us: row.get(2)?, record })
                 })?
                 .collect()

@@ -38,8 +38,11 @@ use crate::store::file;
 
 const SCHEMA_VERSION: i64 = 3;
 
-/// 16 MB.
-const AUTOMATIC_CHECKPOINT_PAGES: i64 = 4096;
+/// 4 MB: some twenty builds, of which one then waits for the disk.
+const AUTOMATIC_CHECKPOINT_PAGES: i64 = 1024;
+
+/// What is left of the log's file when it begins anew. In bytes.
+const LOG_LIMIT: i64 = 4 << 20;
 
 /// How long to wait for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -246,6 +249,7 @@ fn connect(path: &Path, lock: &Path) -> Result<Open, Failure> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // A checkpoint waits for the disk: `Store::sync` makes one, and nobody else until the log is large.
     connection.pragma_update(None, "wal_autocheckpoint", AUTOMATIC_CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     Ok(Open { connection, inode: inode(path)? })
 }
 

@@ -96,6 +96,7 @@ pub use records::StateRecord;
 pub use records::Tombstone;
 pub use results::CachedResult;
 pub use selections::Selections;
+pub use stat_cache::KnownFile;
 pub use stat_cache::StatCache;
 pub use stat_cache::StatKey;
 pub use trees::TreeObject;

@@ -86,10 +86,11 @@ impl<'a> Records<'a> {
                         state: fixed(row, 1)?,
                         layers: row.get(2)?,
                         created: Timestamp { seconds: row.get(3)?, nanoseconds: row.get(4)? },
-                        parts: row.get(5)?,
+                        parts: row.get(5).unwrap_or_default(),
                         last_used: row.get(6)?,
-                        operation: row.get(7)?,
-                        origin: row.get(8)?,
+                        // What only explains costs no hit, whatever it is.
+                        operation: row.get(7).unwrap_or_default(),
+                        origin: row.get(8).unwrap_or_default(),
                     })
                 })
                 .optional()
@@ -200,7 +201,7 @@ impl<'a> Records<'a> {
             let mut origins = Vec::with_capacity(keys.len());
             for key in keys {
                 let bytes: Option<Option<Vec<u8>>> =
-                    statement.query_row([key.as_bytes()], |row| row.get(0)).optional()?;
+                    statement.query_row([key.as_bytes()], |row| Ok(row.get(0).unwrap_or_default())).optional()?;
                 origins.push(bytes.flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()));
             }
             Ok(origins)

@@ -1,8 +1,8 @@
 //! What files held when they were last hashed, so that unchanged ones need not be read: one file per context, `stat/<id>`.
 //!
 //! ```text
-//! file  = "bldstat1" count offset* entry* BLAKE3 of all before     numbers are 64 bits, little-endian; entries sorted by path
-//! entry = dev ino size mtime ctime mode hash age length path
+//! file  = "bldstat2" count offset* entry* BLAKE3 of all before     numbers are 64 bits, little-endian; entries sorted by path
+//! entry = dev ino size mtime ctime what hash age length path         what: the mode, and in bit 32 whether the file is bare
 //! ```
 //! The file is searched as it is: to load it is to read it. A file that changed just before it was hashed may change again within
 //! the same tick of the clock and look the same afterwards, so it is not remembered (git calls such an entry racy). How long a tick is
@@ -23,12 +23,16 @@ use crate::store::file;
 use crate::store::guard;
 use crate::tree::ContentHash;
 
-const MAGIC: &[u8; 8] = b"bldstat1";
+const MAGIC: &[u8; 8] = b"bldstat2";
 const HASH: usize = 32;
 /// The part of an entry before its path.
 const FIXED: usize = 8 * 8 + HASH;
 /// A path not seen so many times in a row is forgotten.
 const MAXIMUM_AGE: u64 = 8;
+/// Set in `what` for a bare file.
+const BARE: u64 = 1 << 32;
+/// Directories read at the same time rarely have the same place for their hint.
+const HINTS: usize = 64;
 const SECOND: i64 = 1_000_000_000;
 /// Longer than a tick where times have fractions of a second, in nanoseconds.
 const MARGIN: i128 = 100_000_000;
@@ -52,30 +56,45 @@ pub struct StatKey {
     pub mode: u32,
 }
 
+/// What is remembered of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownFile {
+    /// The hash of its bytes.
+    pub hash: ContentHash,
+    /// It is known to have no extended attributes that a context shows. Of others nothing is known.
+    pub is_bare: bool,
+}
+
 /// Content hashes of a context's files. Threads may share it.
 #[derive(Debug)]
 pub struct StatCache {
     store: Store,
     path: PathBuf,
     file: Loaded,
-    fresh: Mutex<BTreeMap<Vec<u8>, (StatKey, ContentHash)>>,
+    fresh: Mutex<BTreeMap<Vec<u8>, (StatKey, KnownFile)>>,
     /// When hashing began, by the clock that file systems use.
     begun_ns: i128,
 }
 
 /// The file, found to be whole.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Loaded {
     bytes: Vec<u8>,
     seen: Vec<AtomicBool>,
-    /// Where the next look-up probably succeeds: a walk asks in order.
-    next: AtomicUsize,
+    /// Where the next look-up probably succeeds, by directory: a walk asks in order, but for several directories at a time.
+    next: [AtomicUsize; HINTS],
+}
+
+impl Default for Loaded {
+    fn default() -> Loaded {
+        Loaded { bytes: Vec::new(), seen: Vec::new(), next: [const { AtomicUsize::new(0) }; HINTS] }
+    }
 }
 
 /// An entry of the file.
 struct Entry<'a> {
     key: StatKey,
-    hash: ContentHash,
+    known: KnownFile,
     age: u64,
     path: &'a [u8],
 }
@@ -102,15 +121,15 @@ impl Store {
 }
 
 impl StatCache {
-    /// What the file at `path` (relative to the context, any bytes) holds, if it has not changed.
-    pub fn lookup(&self, path: &[u8], key: &StatKey) -> Option<ContentHash> {
+    /// What is known of the file at `path` (relative to the context, any bytes), if it has not changed.
+    pub fn lookup(&self, path: &[u8], key: &StatKey) -> Option<KnownFile> {
         let index = self.file.find(path)?;
         let entry = self.file.entry(index)?;
         if entry.key != *key {
             return None;
         }
         self.file.seen.get(index)?.store(true, Ordering::Relaxed);
-        Some(entry.hash)
+        Some(entry.known)
     }
 
     /// Whether a file had not changed for so long when hashing began that a change since then has another time.
@@ -120,9 +139,9 @@ impl StatCache {
     }
 
     /// Remembers what a file holds, if it is settled; `key` must have been read before the file was.
-    pub fn insert(&self, path: &[u8], key: StatKey, hash: ContentHash) {
+    pub fn insert(&self, path: &[u8], key: StatKey, known: KnownFile) {
         if self.is_settled(&key) {
-            guard(&self.fresh).insert(path.to_vec(), (key, hash));
+            guard(&self.fresh).insert(path.to_vec(), (key, known));
         }
     }
 
@@ -142,12 +161,12 @@ impl StatCache {
             })
             .peekable();
         let mut writer = Writer::default();
-        for (path, (key, hash)) in fresh.iter() {
+        for (path, (key, known)) in fresh.iter() {
             while let Some(entry) = old.next_if(|entry| entry.path < path.as_slice()) {
                 writer.put(&entry);
             }
             old.next_if(|entry| entry.path == path.as_slice());
-            writer.put(&Entry { key: *key, hash: *hash, age: 0, path });
+            writer.put(&Entry { key: *key, known: *known, age: 0, path });
         }
         old.for_each(|entry| writer.put(&entry));
         let from = self.store.shared.process.fresh();
@@ -178,7 +197,8 @@ impl Loaded {
     }
 
     fn find(&self, path: &[u8]) -> Option<usize> {
-        let next = self.next.load(Ordering::Relaxed);
+        let hint = &self.next[hint(path)];
+        let next = hint.load(Ordering::Relaxed);
         let index = if next < self.len() && self.path(next)? == path {
             next
         } else {
@@ -192,7 +212,7 @@ impl Loaded {
             }
             low
         };
-        self.next.store(index + 1, Ordering::Relaxed);
+        hint.store(index + 1, Ordering::Relaxed);
         Some(index)
     }
 
@@ -206,6 +226,7 @@ impl Loaded {
         let at = self.offset(index)?;
         let number = |field: usize| self.number(at + field * 8);
         let hash = self.bytes.get(at + 48..)?.first_chunk::<HASH>()?;
+        let what = number(5)?;
         Some(Entry {
             key: StatKey {
                 dev: number(0)?,
@@ -213,9 +234,9 @@ impl Loaded {
                 size: number(2)?,
                 mtime_ns: number(3)?.cast_signed(),
                 ctime_ns: number(4)?.cast_signed(),
-                mode: u32::try_from(number(5)?).ok()?,
+                mode: u32::try_from(what & !BARE).ok()?,
             },
-            hash: ContentHash(*hash),
+            known: KnownFile { hash: ContentHash(*hash), is_bare: what & BARE != 0 },
             age: self.number(at + 48 + HASH)?,
             path: self.path(index)?,
         })
@@ -228,6 +249,12 @@ impl Loaded {
     fn number(&self, at: usize) -> Option<u64> {
         self.bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
+}
+
+/// Which hint is for the directory that `path` is in.
+fn hint(path: &[u8]) -> usize {
+    let length = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    path[..length].iter().fold(length, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte))) % HINTS
 }
 
 #[derive(Default)]
@@ -246,12 +273,12 @@ impl Writer {
             key.size,
             key.mtime_ns.cast_unsigned(),
             key.ctime_ns.cast_unsigned(),
-            u64::from(key.mode),
+            u64::from(key.mode) | if entry.known.is_bare { BARE } else { 0 },
         ];
         for number in numbers {
             self.entries.extend_from_slice(&number.to_le_bytes());
         }
-        self.entries.extend_from_slice(&entry.hash.0);
+        self.entries.extend_from_slice(&entry.known.hash.0);
         self.entries.extend_from_slice(&entry.age.to_le_bytes());
         self.entries.extend_from_slice(&(entry.path.len() as u64).to_le_bytes());
         self.entries.extend_from_slice(entry.path);

@@ -7,13 +7,14 @@ use clap::Subcommand;
 
 /// What every BUILD may be.
 pub(crate) const BUILD_HELP: &str = "BUILD is an id, the beginning of one (or of its second half, which `bld builds` \
-                                     shows), `last`, -1 for the last build, -2 for the one before, or a file of `bld builds export`. \
+                                     shows), `last`, -1 for the last build that is finished, -2 for the one before, or a file of `bld builds export`. \
                                      `last` and numbers count the builds of the project whose context the working directory is \
                                      in, or all builds if it is in none.";
 
 /// What every STEP may be.
 pub(crate) const STEP_HELP: &str = "STEP is `build:2` for step 2 of stage build, as progress shows it: [build 2/4]; #7 for the number \
-                                    in front of it; a stage for its last step; or `failed`. In a build with one stage a number is enough.";
+                                    in front of it; a stage for its last step (`stage-1` if it has no name); or `failed`. In a build \
+                                    with one stage a number is enough.";
 
 /// `bld builds`.
 #[derive(Debug, Args)]
@@ -52,7 +53,7 @@ pub(crate) struct BuildsListArgs {
     #[arg(short, long)]
     pub(crate) all: bool,
 
-    /// Only so many, the newest
+    /// Only so many, the newest. Default: all of a project, 20 of the whole store
     #[arg(short = 'n', long = "last", value_name = "N")]
     pub(crate) last: Option<usize>,
 
@@ -115,11 +116,12 @@ pub(crate) struct BuildsExportArgs {
 
 /// `bld why`.
 #[derive(Debug, Args)]
-#[command(after_help = format!("{STEP_HELP}\n\n{BUILD_HELP}"))]
+#[command(override_usage = "bld why [OPTIONS] [BUILD] [STEP]")]
+#[command(after_help = format!("One argument that names a step means that step of the last build. {STEP_HELP}\n\n{BUILD_HELP}"))]
 pub(crate) struct WhyArgs {
-    /// The step. Default: every step that was not cached
-    #[arg(value_name = "STEP", allow_negative_numbers = true)]
-    pub(crate) step: Option<String>,
+    /// The build, the step, or both. Default: every step of the last build that was not cached
+    #[arg(value_name = "BUILD] [STEP", num_args = 0..=2, allow_negative_numbers = true)]
+    pub(crate) names: Vec<String>,
 
     /// The build. Default: the last one
     #[arg(short, long, value_name = "BUILD", allow_negative_numbers = true)]
@@ -128,6 +130,14 @@ pub(crate) struct WhyArgs {
     /// text, json, or a template like '{{.cost_us}}'
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: String,
+
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+
+    /// Do not shorten instructions and causes
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
 }
 
 /// `bld logs`.

@@ -60,8 +60,8 @@ pub(crate) struct ExecArgs {
     #[arg(value_name = "STEP")]
     pub(crate) step: String,
 
-    /// What to run in it
-    #[arg(value_name = "COMMAND", required = true, last = true, num_args = 1..)]
+    /// What to run in it, and its arguments; `--` before it is not needed, and does no harm
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, num_args = 1..)]
     pub(crate) command: Vec<String>,
 
     /// Give the process a terminal

@@ -231,6 +231,10 @@ pub(crate) struct PruneArgs {
     #[arg(short, long)]
     pub(crate) all: bool,
 
+    /// Nothing is asked, with or without it
+    #[arg(short, long)]
+    pub(crate) force: bool,
+
     /// Also results of steps and cache mounts, those used longest ago, until no more than SIZE is left of them. docker's names for it
     /// are known too: --max-used-space, --reserved-space, --keep-storage
     #[arg(long, value_name = "SIZE", aliases = ["max-used-space", "reserved-space", "keep-storage"])]

@@ -30,29 +30,13 @@ use crate::ui::sanitize;
 const MAX_LINE: usize = 64 * 1024;
 
 pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<(), CommandError> {
-    let (recorded, step) = match (&args.build, &args.step) {
-        (Some(only), None) if is_step(session, only)? => (Recorded::find(session, None)?, Some(only)),
-        (build, step) => (Recorded::find(session, build.as_deref())?, step.as_ref()),
-    };
+    let (recorded, step) = Recorded::find_with_step(session, args.build.as_deref(), args.step.as_deref())?;
     let mut output = Output::new();
     match step {
-        Some(step) => one(&recorded, steps::find_step(&recorded.record, Some(step))?, &mut output)?,
+        Some(step) => one(&recorded, steps::find_step(&recorded.record, Some(&step))?, &mut output)?,
         None => all(&recorded, &mut output)?,
     }
     output.finish()
-}
-
-/// Whether the one argument is a step of the last build: it has the form of one, or that build has such a stage.
-fn is_step(session: &Session, text: &str) -> Result<bool, CommandError> {
-    let is_number = text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if text.contains(':') || text.starts_with('#') || text == "failed" || is_number {
-        return Ok(true);
-    }
-    if text == "last" || text.starts_with('-') || super::exported::path(text).is_some() {
-        return Ok(false);
-    }
-    let last = Recorded::find(session, None)?;
-    Ok(last.record.steps.iter().any(|step| step.step.is_some() && step.stage.eq_ignore_ascii_case(text)))
 }
 
 fn one(recorded: &Recorded, step: &StepRecord, output: &mut Output) -> Result<(), CommandError> {

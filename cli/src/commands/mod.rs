@@ -32,6 +32,7 @@ mod steps;
 mod tag;
 mod taken;
 mod why;
+mod written;
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;

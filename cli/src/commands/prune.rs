@@ -103,6 +103,7 @@ mod tests {
     fn all_ages_must_hold() {
         let args = |unused_for: Option<&str>, filters: &[&str]| PruneArgs {
             all: false,
+            force: false,
             max_size: None,
             unused_for: unused_for.map(str::to_owned),
             filters: filters.iter().map(|filter| (*filter).to_owned()).collect(),

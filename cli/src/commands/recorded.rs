@@ -22,6 +22,8 @@ pub(super) struct Recorded {
     /// The record as it is stored.
     pub(super) bytes: Vec<u8>,
     source: Source,
+    /// A newer build, which is not finished.
+    passed_over: Option<String>,
 }
 
 #[derive(Debug)]
@@ -46,18 +48,51 @@ pub(super) enum Log {
 impl Recorded {
     /// The build that is named; without a name the last of this project. A file needs no store.
     pub(super) fn find(session: &Session, text: Option<&str>) -> Result<Recorded, CommandError> {
+        let found = Recorded::find_silently(session, text)?;
+        steps::tell_passed_over(found.passed_over.as_deref());
+        Ok(found)
+    }
+
+    /// A build and a step of it, either of which may be left out: one argument that names a step of the last build is that step.
+    pub(super) fn find_with_step(
+        session: &Session,
+        build: Option<&str>,
+        step: Option<&str>,
+    ) -> Result<(Recorded, Option<String>), CommandError> {
+        let (Some(only), None) = (build, step) else {
+            return Ok((Recorded::find(session, build)?, step.map(str::to_owned)));
+        };
+        let is_build = only == "last" || only.starts_with('-') || exported::path(only).is_some();
+        if is_build {
+            return Ok((Recorded::find(session, Some(only))?, None));
+        }
+        let last = Recorded::find_silently(session, None)?;
+        let is_number = only.len() <= 5 && only.bytes().all(|byte| byte.is_ascii_digit());
+        let has_form = only.contains(':') || only.starts_with(['#', '[']) || only == "failed" || is_number;
+        let is_stage = || {
+            let mut stages = last.record.steps.iter().filter(|step| step.step.is_some());
+            stages.any(|step| step.stage.eq_ignore_ascii_case(only))
+        };
+        if !has_form && !is_stage() && steps::find_step(&last.record, Some(only)).is_err() {
+            return Ok((Recorded::find(session, Some(only))?, None));
+        }
+        steps::tell_passed_over(last.passed_over.as_deref());
+        Ok((last, Some(only.to_owned())))
+    }
+
+    fn find_silently(session: &Session, text: Option<&str>) -> Result<Recorded, CommandError> {
         if let Some(path) = text.and_then(exported::path) {
             let mut file = Exported::open(path)?;
             let (record, bytes) = (file.record.clone(), std::mem::take(&mut file.bytes));
-            return Ok(Recorded { record, bytes, source: Source::File(Box::new(file)) });
+            return Ok(Recorded { record, bytes, source: Source::File(Box::new(file)), passed_over: None });
         }
         let store = session.open_existing_store()?;
-        let build = steps::find_stored(&store, text)?;
+        let (build, passed_over) = steps::find_silently(&store, text)?;
         let mut record = steps::read_record(&build)?;
         // Whole environments are for `bld shell` in this store, not for files that people pass on.
         record.steps.iter_mut().for_each(|step| step.exec = None);
         let bytes = serde_json::to_vec(&record)?;
-        Ok(Recorded { record, bytes, source: Source::Store { store, project: build.project } })
+        Ok(Recorded { record, bytes, source: Source::Store { store, project: build.project }, passed_over })
     }
 
     /// The store it is in, and its project there.

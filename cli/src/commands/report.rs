@@ -18,6 +18,7 @@ use super::Session;
 use super::print;
 use super::recorded;
 use super::recorded::Recorded;
+use super::written;
 use crate::args::report::ReportArgs;
 use crate::environment;
 use crate::error::CommandError;
@@ -26,8 +27,10 @@ use crate::report::ImageLayers;
 use crate::report::Layer;
 use crate::report::Log;
 use crate::report::Report;
+use crate::report::hide_arguments;
 use crate::report::page;
 use crate::ui::plain::write_line;
+use crate::ui::sanitize;
 
 /// A log up to this size is in the page as it is; of a longer one so much of its beginning and its end.
 const WHOLE: u64 = 1 << 20;
@@ -49,6 +52,9 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<(), CommandErr
     let written = File::create(&args.output).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| CommandError::failed(format!("cannot write {}: {error}", args.output.display())))?;
     write_line(&format!("wrote {}", args.output.display()));
+    if let Some(note) = written::note(record, &args.output) {
+        write_line(&sanitize(&format!("note: {note}")));
+    }
     Ok(())
 }
 
@@ -109,7 +115,7 @@ fn layers(session: &Session, found: &Recorded) -> Result<Option<ImageLayers>, Co
     let mut found: Vec<Layer> = super::layers::rows(&image)?
         .into_iter()
         .zip(&waste.layers)
-        .map(|((command, _), layer)| Layer { command, size: layer.size, wasted: 0 })
+        .map(|((command, _), layer)| Layer { command: hide_arguments(&command), size: layer.size, wasted: 0 })
         .collect();
     for hidden in &waste.hidden {
         if let Some(layer) = found.get_mut(hidden.stored_by) {

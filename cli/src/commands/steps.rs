@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! BUILD = id | prefix of an id or of its second half | `-1`, `-2` ... | `last` | exported file
-//! STEP  = STAGE `:` number | `#` number | number | STAGE | `failed`
+//! STEP  = STAGE `:` number | `[` STAGE number `/` number `]` | `#` number | number | STAGE | `failed`
 //! ```
 //!
 //! `build:2` is the step that progress calls `[build 2/4]`; `#4` is the one it numbers so. In a build with one stage a bare number is the
-//! place in that stage. A bare stage is its last step.
+//! place in that stage. A bare stage is its last step. A stage without a name is `stage-1`, or just `1`.
 
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use bld_solver::explain::facts::BuildFacts;
 use bld_solver::record::BuildRecord;
 use bld_solver::record::Outcome;
 use bld_solver::record::SCHEMA;
+use bld_solver::record::Status;
 use bld_solver::record::StepRecord;
 use serde::Deserialize;
 
@@ -23,6 +24,7 @@ use super::exported;
 use super::exported::Exported;
 use crate::environment;
 use crate::error::CommandError;
+use crate::ui::plain::write_line;
 
 /// The build that is named; without a name the last one of this project, else of the store.
 pub(super) fn find_build(store: &Store, text: Option<&str>) -> Result<BuildRecord, CommandError> {
@@ -45,8 +47,22 @@ fn add_exec(store: &Store, record: &mut BuildRecord) -> Result<(), CommandError>
     Ok(())
 }
 
-/// The same, as it is stored.
+/// The same, as it is stored. Says so if one that is not finished was passed over.
 pub(super) fn find_stored(store: &Store, text: Option<&str>) -> Result<Build, CommandError> {
+    let (build, passed_over) = find_silently(store, text)?;
+    tell_passed_over(passed_over.as_deref());
+    Ok(build)
+}
+
+/// Says that a newer build than the one that was taken is not finished.
+pub(super) fn tell_passed_over(id: Option<&str>) {
+    if let Some(id) = id {
+        write_line(&format!("note: the newer build {} is unfinished: it runs, or was killed", short_id(id)));
+    }
+}
+
+/// The build, and the newer one that is not finished.
+pub(super) fn find_silently(store: &Store, text: Option<&str>) -> Result<(Build, Option<String>), CommandError> {
     let text = text.unwrap_or("last");
     let all = store.builds().newest(None, usize::MAX)?;
     if all.is_empty() {
@@ -54,20 +70,20 @@ pub(super) fn find_stored(store: &Store, text: Option<&str>) -> Result<Build, Co
     }
     let back = if text == "last" { Some(1) } else { text.strip_prefix('-').and_then(|count| count.parse().ok()) };
     if let Some(back) = back.filter(|back| *back > 0_usize) {
-        let mut those = of_this_project(all)?;
+        let (mut those, passed_over) = finished(of_this_project(all)?);
         if back > those.len() {
             return Err(CommandError::failed(format!("there is no build `{text}`: {} recorded", counted(those.len())))
                 .hint(LIST));
         }
-        return Ok(those.swap_remove(back - 1));
+        return Ok((those.swap_remove(back - 1), passed_over));
     }
     if let Some(exact) = all.iter().position(|build| build.id == text) {
-        return all.into_iter().nth(exact).ok_or_else(|| unknown(text));
+        return all.into_iter().nth(exact).map(|build| (build, None)).ok_or_else(|| unknown(text));
     }
     let mut fit: Vec<Build> = all.into_iter().filter(|build| begins(&build.id, text)).collect();
     match fit.len() {
         0 => Err(unknown(text)),
-        1 => Ok(fit.remove(0)),
+        1 => Ok((fit.remove(0), None)),
         count => {
             let shown: Vec<&str> = fit.iter().take(4).map(|build| build.id.as_str()).collect();
             let more = if count > shown.len() { " ..." } else { "" };
@@ -75,6 +91,25 @@ pub(super) fn find_stored(store: &Store, text: Option<&str>) -> Result<Build, Co
                 .hint("write more of the id"))
         }
     }
+}
+
+/// Those that are finished, all if none is; and the newest if it is not.
+fn finished(builds: Vec<Build>) -> (Vec<Build>, Option<String>) {
+    #[derive(Deserialize)]
+    struct Ended {
+        status: Status,
+    }
+    // One that cannot be read says so when it is read.
+    let is_open = |build: &Build| {
+        serde_json::from_slice::<Ended>(&build.record).is_ok_and(|ended| ended.status == Status::Unfinished)
+    };
+    let open: Vec<bool> = builds.iter().map(is_open).collect();
+    if open.iter().all(|open| *open) {
+        return (builds, None);
+    }
+    let newest = builds.first().filter(|_| open.first() == Some(&true)).map(|build| build.id.clone());
+    let ended = builds.into_iter().zip(open).filter(|(_, open)| !open).map(|(build, _)| build);
+    (ended.collect(), newest)
 }
 
 const LIST: &str = "`bld builds ls --all` lists the builds there are";
@@ -131,7 +166,11 @@ pub(super) fn parse_record(bytes: &[u8]) -> Result<BuildRecord, CommandError> {
     if version.schema != SCHEMA {
         return Err(CommandError::failed(format!("it has schema {}, and this bld knows {SCHEMA}", version.schema)));
     }
-    Ok(serde_json::from_slice(bytes)?)
+    let record: BuildRecord = serde_json::from_slice(bytes)?;
+    if !record.is_plausible() {
+        return Err(CommandError::failed("it has numbers that no build can have"));
+    }
+    Ok(record)
 }
 
 /// The step that is named; without a name the one that failed, else the last.
@@ -176,6 +215,11 @@ pub(super) fn whole<'a>(record: &'a BuildRecord, step: &'a StepRecord) -> &'a St
 
 fn candidates<'a>(record: &'a BuildRecord, text: &str) -> Vec<&'a StepRecord> {
     let numbered = |number: u32| named(record).filter(|step| step.number == Some(number)).collect::<Vec<_>>();
+    // As progress shows it: `[linux/amd64 build 2/4]`.
+    if let Some(place) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        let shown = format!("[{place}]");
+        return named(record).filter(|step| step.step.is_some() && step.name.starts_with(&shown)).collect();
+    }
     if let Some(number) = text.strip_prefix('#') {
         return number.parse().map(numbered).unwrap_or_default();
     }

@@ -9,6 +9,7 @@
 mod html;
 mod lanes;
 mod otlp;
+mod secrets;
 mod telemetry;
 mod trace;
 mod words;
@@ -25,6 +26,7 @@ use bld_solver::record::critical_path::Activity;
 
 pub(crate) use html::page;
 pub(crate) use otlp::spans;
+pub(crate) use secrets::hide_arguments;
 pub(crate) use telemetry::Telemetry;
 pub(crate) use trace::trace;
 

@@ -33,9 +33,51 @@ pub(crate) fn columns(rows: &[Vec<String>], blanks: usize) -> String {
     out
 }
 
+/// So wide are tables that no terminal shows.
+const NO_TERMINAL: usize = 120;
+
+/// How many characters a line of standard output has place for.
+pub(crate) fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok().filter(|size| size.ws_col > 0);
+    size.map_or(NO_TERMINAL, |size| usize::from(size.ws_col))
+}
+
+/// Cuts cells until no line is longer than `width`. `flexible` are the columns that may become shorter, each with how narrow it may
+/// become; the first gives way first.
+pub(crate) fn fit(rows: &mut [Vec<String>], blanks: usize, width: usize, flexible: &[(usize, usize)]) {
+    for (column, narrowest) in flexible {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widest = |column: usize| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let total = (0..columns).map(|column| widest(column) + blanks).sum::<usize>().saturating_sub(blanks);
+        let most = widest(*column).saturating_sub(total.saturating_sub(width)).max(*narrowest);
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(*column)) {
+            if cell.chars().count() > most {
+                *cell = cell.chars().take(most.saturating_sub(1)).chain(['…']).collect();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_cut_where_that_costs_least() {
+        let rows = || vec![vec!["one".to_owned(), "instruction".to_owned(), "a long cause".to_owned()]];
+        for (width, expected) in [
+            (30, "one instruction a long cause\n"),
+            (25, "one instruc… a long cause\n"),
+            (20, "one inst… a long ca…\n"),
+            (3, "one inst… a lon…\n"),
+        ] {
+            let mut rows = rows();
+            fit(&mut rows, 1, width, &[(1, 5), (2, 6)]);
+            assert_eq!(columns(&rows, 1), expected);
+        }
+    }
 
     #[test]
     fn columns_line_up() {

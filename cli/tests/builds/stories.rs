@@ -25,7 +25,7 @@ fn causes_come_before_what_they_drag_along() {
     let why = scene.says(&["why"]);
     let rows: Vec<&str> = why.lines().skip(3).take_while(|line| !line.is_empty()).collect();
     let steps: Vec<&str> = rows.iter().filter_map(|row| row.split_whitespace().next()).collect();
-    assert_eq!(steps, ["work:4", "work:5", "1:2", "1:3"], "{why}");
+    assert_eq!(steps, ["work:4", "work:5", "stage-1:2", "stage-1:3"], "{why}");
     assert!(rows[0].ends_with("COPY .: 1 of 2 files changed: file (content)"), "{why}");
     assert!(rows[1..].iter().all(|row| row.ends_with("because of work:4")), "{why}");
     holds(&why, &["4 steps not cached", "2 cached, which saved ", "work:4 and 3 steps because of it: "]);
@@ -40,7 +40,7 @@ fn causes_come_before_what_they_drag_along() {
             "Outcome:     ran for ",
             "  file  has other content\n",
             "Dragged:     3 steps, ",
-            ": work:5, 1:2, 1:3\n",
+            ": work:5, stage-1:2, stage-1:3\n",
             "Ran before:  build ",
             "Key:  ",
         ],
@@ -66,6 +66,71 @@ fn causes_come_before_what_they_drag_along() {
     let json: serde_json::Value = serde_json::from_str(&scene.says(&["why", "work:5", "--format", "json"])).unwrap();
     assert_eq!(json["made_by"]["build"], changed.as_str());
     assert_eq!(scene.says(&["why", "-b", "-2", "--format", "{{.ran}} {{(index .steps 0).step}}"]), "4 work:4\n");
+    // A build can be named without a flag, alone or before a step.
+    assert_eq!(scene.says(&["why", "-2", "--format", "{{.ran}}"]), "4\n");
+    assert_eq!(scene.says(&["why", &changed, "--format", "{{.ran}}"]), "4\n");
+    assert_eq!(scene.says(&["why", "-2", "[work 4/5]"]), scene.says(&["why", "work:4", "-b", "-2"]));
+    assert_eq!(scene.says(&["why", "--json"]), scene.says(&["why", "last", "--format", "json"]));
+    let twice = scene.bld(&["why", "-1", "work:4", "-b", "-2"]);
+    assert_eq!(twice.code, Some(2));
+    holds(&twice.stderr, &["`-1` and `--build` both name a build"]);
+    assert_eq!(scene.bld(&["why", "--json", "--format", "text"]).code, Some(2));
+}
+
+/// That a step made the same files is said where it helped, and nothing is blamed on such a step.
+#[test]
+fn the_same_files_are_told_of_where_they_saved_something() {
+    let dockerfile = |generator: &str, other: &str| {
+        format!(
+            "FROM busybox:1 AS left\nRUN {generator} > /left\nFROM busybox:1 AS right\nRUN echo {other} > /right\n\
+             FROM busybox:1\nCOPY --from=left /left /\nRUN cat left\nRUN --mount=from=left,target=/l --mount=from=right,target=/r cat /r/right\n"
+        )
+    };
+    let scene = Scene::new(&dockerfile("echo same", "same"));
+    scene.build(&[]);
+    let said = "made the same files as before";
+    assert!(!scene.says(&["why"]).contains(said), "a first build has no before");
+    // Only the generator is another: what is made of its files is found.
+    scene.write("Dockerfile", &dockerfile("echo  same", "same"));
+    scene.build(&[]);
+    let why = scene.says(&["why"]);
+    holds(&why, &["\nleft:2 made the same files as before: what is below it was found\n", "1 step not cached"]);
+    assert!(!why.contains("because of"), "{why}");
+    // It is another again, and what else the last step is made of has changed: that is why the step ran.
+    scene.write("Dockerfile", &dockerfile("printf 'same\\n'", "other"));
+    scene.build(&[]);
+    let why = scene.says(&["why"]);
+    holds(
+        &why,
+        &["3 steps not cached", "because of right:2", "right:2 and 1 step because of it", "\nleft:2 made the same"],
+    );
+    assert!(!why.contains("because of left:2"), "{why}");
+    let json: serde_json::Value = serde_json::from_str(&scene.says(&["why", "--json"])).unwrap();
+    let same: Vec<&str> = json["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["same_result"] == true)
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(same, ["left:2"]);
+}
+
+#[test]
+fn what_does_not_fit_is_cut_unless_that_is_asked_not_to_be() {
+    let long = "x".repeat(200);
+    let scene = Scene::new(&format!("FROM busybox:1\nARG A\nRUN echo {long} $A\n"));
+    scene.build(&["--build-arg", "A=1"]);
+    scene.build(&["--build-arg", "A=2"]);
+    for command in [&["why"][..], &["builds", "show"]] {
+        let shown = scene.says(command);
+        assert!(!shown.contains(&long), "{shown}");
+        assert!(!shown.ends_with("\n\n"), "{shown}");
+        let row = shown.lines().find(|line| line.contains("RUN echo")).unwrap();
+        assert!(row.chars().count() <= 120, "{row}");
+        holds(row, &["ARG A changed: 1 -> 2"]);
+        holds(&scene.says(&[command, &["--no-trunc"]].concat()), &[&long]);
+    }
 }
 
 #[test]
@@ -110,13 +175,16 @@ fn platforms_have_steps_of_their_own() {
     let why = scene.says(&["why"]);
     let rows = why.lines().skip(3).take_while(|line| !line.is_empty());
     let steps: Vec<&str> = rows.filter_map(|row| row.split_whitespace().next()).collect();
+    holds(&why, &["PLATFORM", "linux/amd64  ", "linux/arm64  "]);
+    holds(&scene.says(&["builds", "show"]), &["PLATFORM", "  linux/arm64  "]);
     let double: Vec<&&str> = steps.iter().filter(|step| step.starts_with('#')).collect();
     assert!(double.len() >= 2, "{why}");
     for step in double {
-        holds(&scene.says(&["why", step]), &[&format!("Step:        {step}\n"), "file  has other content"]);
+        let story = scene.says(&["why", step]);
+        holds(&story, &[&format!("Step:        {step}\n"), "Platform:    linux/a", "file  has other content"]);
     }
     let refused = scene.bld(&["why", "1:1"]);
-    holds(&refused.stderr, &["error: `1:1` could be 1:1 (#", "hint: write `#N` for the number"]);
+    holds(&refused.stderr, &["error: `1:1` could be stage-1:1 (#", "hint: write `#N` for the number"]);
 }
 
 #[test]
@@ -125,7 +193,7 @@ fn unknown_steps_are_answered_with_those_there_are() {
     scene.build(&[]);
     let refused = scene.bld(&["why", "work:9"]);
     assert_eq!(refused.code, Some(1));
-    holds(&refused.stderr, &["the build has no step `work:9`", "hint: its steps are 0:1 (#1), 0:2 (#2)"]);
+    holds(&refused.stderr, &["the build has no step `work:9`", "hint: its steps are 1 (#1), 2 (#2)"]);
     holds(&scene.bld(&["why", "failed"]).stderr, &["no step of the build failed"]);
     let refused = scene.bld(&["why", "--format", "{{.x"]);
     assert_eq!(refused.code, Some(2), "{}", refused.failure());

@@ -77,7 +77,6 @@ fn what_is_no_limit_is_refused_at_once() {
         (&["--unused-for", "soon"], "`--unused-for soon`: it is not a duration"),
         (&["--filter", "type=regular"], "there is no such filter\nhint: the filters are until=DURATION"),
         (&["--min-free-space", "1GB"], "`--min-free-space` is not supported: the cache has one limit"),
-        (&["--force"], "`--force` is not supported: the command asks nothing"),
     ] {
         let said = scene.fails(&[&["prune"][..], arguments].concat());
         assert!(said.contains(expected), "{said}");
@@ -120,7 +119,7 @@ fn prune_goes_down_to_a_size() {
     assert_eq!(scene.says(&["images", "--format", "{{.Repository}} {{.Size}}"]), sizes);
     assert_eq!(scene.says(&["run", "n2", "cat", "/n"]), "2\n");
     let again = scene.run(&["build", "--network", "none", "--build-arg", "N=3", "."]).succeeded();
-    assert!(is_evicted(&again.stderr, "to stay under 0"), "{}", again.stderr);
+    assert!(is_evicted(&again.stderr, "to stay under 0B"), "{}", again.stderr);
 }
 
 #[test]
@@ -132,6 +131,45 @@ fn age_is_a_reason() {
     assert!(said.contains("\nRemoved: ") && results(&scene) == 0, "{said}");
     let again = scene.run(&["build", "--network", "none", "--build-arg", "N=1", "."]).succeeded();
     assert!(is_evicted(&again.stderr, "after 1s without use"), "{}", again.stderr);
+}
+
+#[test]
+fn whatever_removed_it_is_named() {
+    let scene = Scene::new("FROM busybox:1\nCOPY src /src\nRUN cat /src/* > /made\n");
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("Dockerfile"), "FROM busybox:1\nRUN echo other > /other\n").unwrap();
+    let other = other.path().to_str().unwrap();
+    scene.build(&[]);
+    for (removal, reason) in [
+        (&["prune", "--max-size", "0"][..], "to stay under 0B"),
+        (&["cache", "rm", "--all"], "by bld cache rm"),
+        (&["cache", "rm", "--project", "."], "by bld cache rm"),
+        (&["prune", "-f", "--max-size", "1kB"], "to stay under 1kB"),
+        (&["prune", "--unused-for", "1s"], "after 1s without use"),
+        (&["prune", "-af"], "by bld prune"),
+        (&["build", "--network", "none", other], "to stay under 1B"),
+    ] {
+        if removal.contains(&"1s") {
+            std::thread::sleep(Duration::from_millis(1100));
+        }
+        support::run(scene.command(removal).env("BLD_CACHE_SIZE", "1B")).succeeded();
+        let again = scene.run(&["build", "--network", "none", "."]).succeeded();
+        assert!(is_evicted(&again.stderr, reason), "{removal:?}: {}", again.stderr);
+        assert!(again.stderr.contains("MISS after [2/3]"), "{removal:?}: {}", again.stderr);
+    }
+}
+
+#[test]
+fn the_log_of_the_index_stays_small() {
+    let scene = Scene::new("FROM busybox:1\nCOPY src /src\n");
+    let log = scene.store.root().join("index.db-wal");
+    let mut largest = 0;
+    for round in 0..60 {
+        scene.write("src/a", &format!("{round}\n"));
+        scene.build(&[]);
+        largest = largest.max(std::fs::metadata(&log).unwrap().len());
+    }
+    assert!(largest < 6_000_000, "{largest}");
 }
 
 #[test]

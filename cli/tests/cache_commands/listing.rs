@@ -131,6 +131,9 @@ fn everything_about_a_result_but_its_secrets() {
         ("0123456789", "there is no result `0123456789`"),
         ("nothing", "`nothing` is neither an ID nor a step"),
         ("", "`` is neither an ID nor a step"),
+        ("99", "the build has no step `99`"),
+        ("#99", "the build has no step `#99`"),
+        ("ab3", "`ab3` is too short for an ID"),
     ] {
         let said = scene.fails(&["cache", "show", text]);
         assert!(said.contains(expected), "{said}");
@@ -146,7 +149,7 @@ fn what_is_removed_runs_again_and_nothing_else() {
     let run = scene.run(&["cache", "rm", "1:3"]).succeeded();
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(lines[0].starts_with("Removed: ") && lines[0].ends_with(&format!("[stage-1 3/3] {COUNT}")), "{lines:?}");
-    assert!(run.stderr.contains("note: stage-1 3/3 runs again when a build comes by"), "{}", run.stderr);
+    assert!(run.stderr.contains("note: the next build makes stage-1 3/3 again; steps after it"), "{}", run.stderr);
     assert!(lines[1].starts_with("Total reclaimed space: "), "{lines:?}");
     let again = scene.run(&["build", "--network", "none", "."]).succeeded();
     assert!(is_evicted(&again.stderr, "by bld cache rm"), "{}", again.stderr);

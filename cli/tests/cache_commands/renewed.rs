@@ -48,8 +48,9 @@ fn what_is_not_there_is_said_with_what_is() {
         ("7:1", "`--no-cache=7:1`: there is no such stage"),
         ("", "`--no-cache=` needs a stage, or STAGE:N for a step"),
     ] {
-        let said = scene.fails(&["build", &format!("--no-cache={value}"), "."]);
-        assert!(said.contains(expected), "{said}");
+        let run = scene.run(&["build", &format!("--no-cache={value}"), "."]);
+        assert_eq!(run.code, Some(2), "{}", run.failure());
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
     }
     scene.runs(&[], &[]);
 }

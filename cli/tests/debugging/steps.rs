@@ -35,6 +35,15 @@ fn every_step_of_a_build_can_be_entered() {
     assert_eq!(site.fed(&["shell", "build:2"], "cat /one\n").stdout, "one\n");
     let own = site.bld(&["exec", "test", "--", "true"]);
     assert_eq!(own.stderr, "");
+    // Nothing has to stand before the command.
+    assert_eq!(site.output(&["exec", "build:2", "echo", "-n", "--", "x"]), "-- x");
+    // The last build has made another stage only.
+    site.build(STAGES, &["--target", "build"]).succeeded();
+    let absent = site.bld(&["exec", "test", "true"]);
+    assert_eq!(absent.code, Some(125));
+    assert!(absent.stderr.contains("hint: `--build "), "{}", absent.stderr);
+    assert!(absent.stderr.contains(" has it, the newest build that does"), "{}", absent.stderr);
+    site.build(STAGES, &[]).succeeded();
     // An image without a shell.
     let bare = site.bld(&["shell", "2:2"]);
     assert_eq!(bare.code, Some(127), "{}", bare.failure());

@@ -371,3 +371,32 @@ fn flags_that_make_no_sense_are_refused() {
 
 /// No build is held up by its collector for longer than that, on a busy machine.
 const HELD_UP: Duration = Duration::from_secs(8);
+
+#[test]
+fn what_is_written_into_the_context_is_noted() {
+    let store = Store::with(&[Base::Busybox]);
+    let directory = TempDir::new().unwrap();
+    let context = directory.path().canonicalize().unwrap();
+    let dockerfile = "FROM busybox:1\nARG API_TOKEN\nRUN echo a > /a\nCOPY . /all\n";
+    fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    let bld = |arguments: &[&str]| run(store.bld().args(arguments).current_dir(&context)).succeeded();
+    let build = ["build", "-t", "x", "--network", "none", "--build-arg", "API_TOKEN=hunter3", "."];
+    fs::create_dir(context.join("out")).unwrap();
+    bld(&build);
+    let said = bld(&["report"]).stderr;
+    assert!(said.contains("note: report.html is inside the build context "), "{said}");
+    assert!(said.contains("; add `report.html` to .dockerignore"), "{said}");
+    let page = fs::read_to_string(context.join("report.html")).unwrap();
+    assert!(page.contains("RUN |1 API_TOKEN=*** /bin/sh -c echo a") && !page.contains("hunter3"));
+    let said = bld(&[&build[..], &["--report", "out/r.json"]].concat());
+    assert!(said.stderr.contains("note: out/r.json is inside"), "{}", said.stderr);
+    assert!(!fs::read_to_string(context.join("out/r.json")).unwrap().contains("hunter3"));
+    fs::write(context.join(".dockerignore"), "*.html\nout\n").unwrap();
+    assert!(!bld(&["report"]).stderr.contains("note:"));
+    let said = bld(&[&build[..], &["--report", "out/r.json", "--trace", "out/t.json"]].concat());
+    assert!(!said.stderr.contains("is inside"), "{}", said.stderr);
+    assert!(!fs::read_to_string(context.join("out/t.json")).unwrap().contains("hunter3"));
+    let elsewhere = TempDir::new().unwrap();
+    let page = elsewhere.path().join("page.html");
+    assert!(!bld(&["report", "-o", page.to_str().unwrap()]).stderr.contains("note:"));
+}

@@ -170,10 +170,7 @@ pub(crate) fn portable_xattrs(directory: impl AsFd, name: &[u8]) -> io::Result<B
         Ok(length) => length,
         Err(error) => return Err(error.into()),
     };
-    let wanted = names[..length].split(|byte| *byte == 0).filter(|key| {
-        *key == b"security.capability" || (key.starts_with(b"user.") && !key.starts_with(b"user.overlay."))
-    });
-    for key in wanted {
+    for key in names[..length].split(|byte| *byte == 0).filter(|key| is_portable(key)) {
         let mut value = vec![0_u8; 65_536];
         match rustix::fs::lgetxattr(&path, key, &mut value) {
             Ok(length) => {
@@ -185,6 +182,18 @@ pub(crate) fn portable_xattrs(directory: impl AsFd, name: &[u8]) -> io::Result<B
         }
     }
     Ok(found)
+}
+
+/// Whether an open file certainly has no extended attributes that [`portable_xattrs`] would find.
+pub(crate) fn is_bare(file: &std::fs::File) -> bool {
+    let mut names = [0_u8; 1024];
+    // Whatever goes wrong may go right the next time.
+    let Ok(length) = rustix::fs::flistxattr(file, &mut names) else { return false };
+    !names[..length].split(|byte| *byte == 0).any(is_portable)
+}
+
+fn is_portable(key: &[u8]) -> bool {
+    key == b"security.capability" || (key.starts_with(b"user.") && !key.starts_with(b"user.overlay."))
 }
 
 /// A path for the calls that know no directory descriptors: it names `name` in `directory` whatever happens to the paths above.

@@ -1,6 +1,6 @@
 //! Hashes of files that are known without reading them.
 
-use bld_cache::tree::ContentHash;
+use bld_cache::store::KnownFile;
 use bld_oci::ImagePath;
 
 use super::FileStat;
@@ -8,14 +8,14 @@ use super::FileStat;
 /// Remembers content hashes by file status, across builds. The rule for files changed too recently to be told apart by their
 /// times is the implementation's.
 pub trait HashMemo: Send + Sync {
-    /// The hash of `path` if its status is what it was when the hash was made.
-    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash>;
+    /// What is known of `path` if its status is what it was when it was looked into.
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<KnownFile>;
 
     /// Whether a file with this status has not changed for so long that the next change will have another time.
     fn is_settled(&self, stat: &FileStat) -> bool;
 
-    /// `path` had this hash while it had this status, which was settled.
-    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash);
+    /// This was found out about `path` while it had this status, which was settled.
+    fn insert(&self, path: &ImagePath, stat: &FileStat, known: KnownFile);
 }
 
 /// Remembers nothing. For directories that nobody but bld writes to.
@@ -23,7 +23,7 @@ pub trait HashMemo: Send + Sync {
 pub struct NoMemo;
 
 impl HashMemo for NoMemo {
-    fn lookup(&self, _path: &ImagePath, _stat: &FileStat) -> Option<ContentHash> {
+    fn lookup(&self, _path: &ImagePath, _stat: &FileStat) -> Option<KnownFile> {
         None
     }
 
@@ -31,5 +31,5 @@ impl HashMemo for NoMemo {
         true
     }
 
-    fn insert(&self, _path: &ImagePath, _stat: &FileStat, _hash: ContentHash) {}
+    fn insert(&self, _path: &ImagePath, _stat: &FileStat, _known: KnownFile) {}
 }

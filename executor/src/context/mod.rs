@@ -28,8 +28,10 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 
+use bld_cache::store::KnownFile;
 use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
+use rayon::prelude::*;
 use rustix::fs::FileType;
 use rustix::fs::Statx;
 
@@ -48,6 +50,7 @@ use crate::view::TreeView;
 use crate::view::ViewError;
 use crate::view::ViewKind;
 use crate::view::ViewNode;
+use crate::view::Wanted;
 
 /// A local directory, seen as a build context.
 pub struct ContextTree {
@@ -62,6 +65,9 @@ pub struct ContextTree {
     links: Mutex<HashMap<(u64, u64), u64>>,
 }
 
+/// A directory with so many names is looked at by several threads.
+const MANY_NAMES: usize = 512;
+
 /// What a directory holds, sorted by name.
 type Listing = Vec<(Vec<u8>, Found)>;
 
@@ -70,6 +76,8 @@ type Listing = Vec<(Vec<u8>, Found)>;
 struct Found {
     node: ViewNode,
     stat: FileStat,
+    /// What it holds, if that was known already.
+    hash: Option<ContentHash>,
 }
 
 /// What a file held.
@@ -130,19 +138,25 @@ impl ContextTree {
         *links.entry((stat.device, stat.inode)).or_insert(next)
     }
 
-    /// Looks at one name of an open directory, whatever the rules say.
-    fn inspect(&self, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Found>> {
+    /// Looks at one name of an open directory, which is `path`, whatever the rules say.
+    fn inspect(&self, directory: BorrowedFd<'_>, name: &[u8], path: &ImagePath) -> io::Result<Option<Found>> {
         let Some(stat) = beneath::status_at(directory, name)? else { return Ok(None) };
+        let file_stat = FileStat::of(&stat);
         let mut kind = beneath::kind(directory, name, &stat, || self.link_group(&stat))?;
+        let known = match kind {
+            ViewKind::File { .. } => self.memo.lookup(path, &file_stat),
+            _ => None,
+        };
+        let may_have_xattrs = self.permissions == ContextPermissions::Keep && !known.is_some_and(|known| known.is_bare);
         let xattrs = match kind {
-            ViewKind::Directory | ViewKind::File { .. } if self.permissions == ContextPermissions::Keep => {
+            ViewKind::Directory | ViewKind::File { .. } if may_have_xattrs => {
                 beneath::portable_xattrs(directory, name)?
             }
             _ => std::collections::BTreeMap::new(),
         };
         let mut metadata = beneath::context_metadata(&stat, xattrs);
         self.permissions.apply(&mut kind, &mut metadata);
-        Ok(Some(Found { node: ViewNode { kind, metadata }, stat: FileStat::of(&stat) }))
+        Ok(Some(Found { node: ViewNode { kind, metadata }, stat: file_stat, hash: known.map(|known| known.hash) }))
     }
 
     /// Whether the directory `path`, excluded by itself, exists because something in it does.
@@ -155,7 +169,7 @@ impl ContextTree {
 
     fn find(&self, path: &ImagePath) -> Result<Option<Found>, ViewError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            let found = self.inspect(self.root.as_fd(), b".");
+            let found = self.inspect(self.root.as_fd(), b".", path);
             return found.map_err(|error| self.failed("look at", path, error));
         };
         if let Some(listing) = self.known_listing(&parent) {
@@ -180,7 +194,7 @@ impl ContextTree {
             Err(error) if is_absence(&error) => return Ok(None),
             Err(error) => return Err(self.failed("open", parent, error)),
         };
-        let found = self.inspect(directory.as_fd(), name).map_err(|error| self.failed("look at", path, error))?;
+        let found = self.inspect(directory.as_fd(), name, path).map_err(|error| self.failed("look at", path, error))?;
         match found {
             Some(found) if excluded => {
                 let kept = found.node.kind == ViewKind::Directory && self.holds_included(path)?;
@@ -211,24 +225,36 @@ impl ContextTree {
         };
         let mut names = list_names(&directory).map_err(|error| self.failed("list", path, error))?;
         names.sort_unstable();
-        let mut listing = Vec::with_capacity(names.len());
-        for (name, file_type) in names {
-            let child = path.join(&name);
-            let excluded = self.rules.excludes(&child);
-            let could_hold = matches!(file_type, FileTypeHint::Directory | FileTypeHint::Unknown);
-            if excluded && !(could_hold && self.rules.may_include_below(&child)) {
-                continue;
-            }
-            let found =
-                self.inspect(directory.as_fd(), &name).map_err(|error| self.failed("look at", &child, error))?;
-            // A file may vanish between the listing and the look: then it never was there.
-            let Some(found) = found else { continue };
-            if excluded && !(found.node.kind == ViewKind::Directory && self.holds_included(&child)?) {
-                continue;
-            }
-            listing.push((name, found));
+        let look = |(name, file_type): (Vec<u8>, FileTypeHint)| {
+            let found = self.listed(directory.as_fd(), &path.join(&name), &name, file_type);
+            found.map(|found| Some((name, found?))).transpose()
+        };
+        if names.len() < MANY_NAMES {
+            return names.into_iter().filter_map(look).collect();
         }
-        Ok(listing)
+        names.into_par_iter().with_min_len(MANY_NAMES / 4).filter_map(look).collect()
+    }
+
+    /// What is at `path`, found in the listing of its open directory under `name`; `None` if the rules take it away.
+    fn listed(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &ImagePath,
+        name: &[u8],
+        file_type: FileTypeHint,
+    ) -> Result<Option<Found>, ViewError> {
+        let excluded = self.rules.excludes(path);
+        let could_hold = matches!(file_type, FileTypeHint::Directory | FileTypeHint::Unknown);
+        if excluded && !(could_hold && self.rules.may_include_below(path)) {
+            return Ok(None);
+        }
+        let found = self.inspect(directory, name, path).map_err(|error| self.failed("look at", path, error))?;
+        // A file may vanish between the listing and the look: then it never was there.
+        let Some(found) = found else { return Ok(None) };
+        if excluded && !(found.node.kind == ViewKind::Directory && self.holds_included(path)?) {
+            return Ok(None);
+        }
+        Ok(Some(found))
     }
 
     fn open_unchanged(&self, path: &ImagePath) -> Result<(File, FileStat), ViewError> {
@@ -249,26 +275,25 @@ impl ContextTree {
     }
 
     fn look_into(&self, path: &ImagePath) -> Result<Content, ViewError> {
+        if let Some(hash) = self.find(path)?.and_then(|found| found.hash) {
+            return Ok(Content { hash, is_settled: true });
+        }
         if let Some(known) = self.contents.read().unwrap_or_else(PoisonError::into_inner).get(path) {
             return Ok(*known);
         }
-        let remembered = self.find(path)?.and_then(|found| self.memo.lookup(path, &found.stat));
-        let content = if let Some(hash) = remembered {
-            Content { hash, is_settled: true }
-        } else {
-            let (mut file, stat) = self.open_unchanged(path)?;
-            // Asked before the first byte is read: who writes later without opening the file anew has it open now.
-            let is_settled = self.memo.is_settled(&stat) && watch::shows_changes(&file, &stat);
-            let hash = hash_exactly(&mut file, stat.size).map_err(|error| self.failed("read", path, error))?;
-            let after = beneath::status(&file).map_err(|error| self.failed("look at", path, error))?;
-            let Some(hash) = hash.filter(|_| FileStat::of(&after) == stat) else {
-                return Err(ViewError::Changed { path: path.clone() });
-            };
-            if is_settled {
-                self.memo.insert(path, &stat, hash);
-            }
-            Content { hash, is_settled }
+        let (mut file, stat) = self.open_unchanged(path)?;
+        // Asked before the first byte is read: who writes later without opening the file anew has it open now.
+        let is_settled = self.memo.is_settled(&stat) && watch::shows_changes(&file, &stat);
+        let is_bare = is_settled && watch::shows_attribute_changes(&file) && beneath::is_bare(&file);
+        let hash = hash_exactly(&mut file, stat.size).map_err(|error| self.failed("read", path, error))?;
+        let after = beneath::status(&file).map_err(|error| self.failed("look at", path, error))?;
+        let Some(hash) = hash.filter(|_| FileStat::of(&after) == stat) else {
+            return Err(ViewError::Changed { path: path.clone() });
         };
+        if is_settled {
+            self.memo.insert(path, &stat, KnownFile { hash, is_bare });
+        }
+        let content = Content { hash, is_settled };
         self.contents.write().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), content);
         Ok(content)
     }
@@ -284,6 +309,15 @@ impl TreeView for ContextTree {
             return Ok(Vec::new());
         }
         Ok(self.listing(path)?.iter().map(|(name, _)| name.clone()).collect())
+    }
+
+    fn entries(&self, path: &ImagePath, is_wanted: &Wanted<'_>) -> Result<Vec<(Vec<u8>, ViewNode)>, ViewError> {
+        if !path.is_root() && self.rules.excludes(path) && !self.rules.may_include_below(path) {
+            return Ok(Vec::new());
+        }
+        let listing = self.listing(path)?;
+        let wanted = listing.iter().filter(|(name, _)| is_wanted(name));
+        Ok(wanted.map(|(name, found)| (name.clone(), found.node.clone())).collect())
     }
 
     fn content(&self, path: &ImagePath) -> Result<ContentHash, ViewError> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bld_cache::Store;
 use bld_cache::StoreError;
+use bld_cache::store::KnownFile;
 use bld_cache::store::StatCache;
 use bld_cache::store::StatKey;
-use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
 use bld_oci::Timestamp;
 
@@ -35,7 +35,7 @@ impl StoreMemo {
 }
 
 impl HashMemo for StoreMemo {
-    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash> {
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<KnownFile> {
         self.cache.lookup(path.relative(), &key(stat))
     }
 
@@ -43,8 +43,8 @@ impl HashMemo for StoreMemo {
         self.cache.is_settled(&key(stat))
     }
 
-    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {
-        self.cache.insert(path.relative(), key(stat), hash);
+    fn insert(&self, path: &ImagePath, stat: &FileStat, known: KnownFile) {
+        self.cache.insert(path.relative(), key(stat), known);
     }
 }
 

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use bld_cache::tree::ContentHash;
+use bld_cache::store::KnownFile;
 use bld_oci::ImagePath;
 
+use super::ContextPermissions;
 use super::ContextTree;
 use super::FileStat;
 use super::HashMemo;
@@ -150,10 +151,10 @@ fn a_change_is_noticed() {
 }
 
 #[derive(Default)]
-struct Recorder(Mutex<Vec<(ImagePath, FileStat, ContentHash)>>);
+struct Recorder(Mutex<Vec<(ImagePath, FileStat, KnownFile)>>);
 
 impl HashMemo for Recorder {
-    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash> {
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<KnownFile> {
         let known = self.0.lock().unwrap();
         known.iter().find(|entry| entry.0 == *path && entry.1 == *stat).map(|entry| entry.2)
     }
@@ -162,8 +163,8 @@ impl HashMemo for Recorder {
         true
     }
 
-    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {
-        self.0.lock().unwrap().push((path.clone(), *stat, hash));
+    fn insert(&self, path: &ImagePath, stat: &FileStat, known: KnownFile) {
+        self.0.lock().unwrap().push((path.clone(), *stat, known));
     }
 }
 
@@ -183,4 +184,73 @@ fn a_hash_is_made_once() {
         }
         assert_eq!(memo.0.lock().unwrap().len(), 50);
     }
+}
+
+/// A big directory is read by several threads.
+#[test]
+fn a_big_directory_is_listed_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    write(root, ".dockerignore", "d/*7\nother\n!other/f\n");
+    write(root, "other/f", "f");
+    for number in 0..2000 {
+        write(root, &format!("d/{number:04}"), "");
+    }
+    let tree = open(root);
+    let expected: Vec<Vec<u8>> =
+        (0..2000).filter(|number| number % 10 != 7).map(|number| format!("{number:04}").into_bytes()).collect();
+    let at = ImagePath::new("d");
+    assert_eq!(tree.children(&at).unwrap(), expected);
+    let wanted = tree.entries(&at, &|name| name.ends_with(b"5")).unwrap();
+    assert_eq!(wanted.len(), 200);
+    for (name, node) in wanted {
+        assert!(name.ends_with(b"5"));
+        assert_eq!(Some(node), tree.node(&at.join(&name)).unwrap());
+    }
+    assert_eq!(tree.entries(&ImagePath::new("other"), &|_| true).unwrap().len(), 1);
+}
+
+fn set_attribute(path: &Path, key: &str, value: &str) {
+    rustix::fs::setxattr(path, key, value.as_bytes(), rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+/// That a file has no extended attributes is remembered as long as its status tells that it has none; that it has some never is.
+#[test]
+fn attributes_are_looked_at_anew_when_the_status_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let path = root.join("f");
+    write(root, "f", "f");
+    let file = ImagePath::new("f");
+    let memo = Arc::new(Recorder::default());
+    let look = |permissions: ContextPermissions| {
+        let tree = ContextTree::open(root, None, Arc::clone(&memo) as Arc<dyn HashMemo>).unwrap();
+        let tree = tree.with_permissions(permissions);
+        tree.content(&file).unwrap();
+        let count = tree.node(&file).unwrap().unwrap().metadata.xattrs.len();
+        let known = memo.0.lock().unwrap();
+        (count, known.len(), known.last().unwrap().2.is_bare)
+    };
+    let tick = || std::thread::sleep(std::time::Duration::from_millis(20));
+    let (keep, git) = (ContextPermissions::Keep, ContextPermissions::Git);
+    let opened = fs::File::open(&path).unwrap();
+    let can_be_bare = super::watch::shows_attribute_changes(&opened);
+    drop(opened);
+    assert_eq!(look(git), (0, 1, can_be_bare));
+    assert_eq!(look(keep), (0, 1, can_be_bare));
+    tick();
+    set_attribute(&path, "user.note", "one");
+    assert_eq!(look(git), (0, 2, false));
+    assert_eq!(look(keep), (1, 2, false));
+    assert_eq!(look(keep), (1, 2, false));
+    tick();
+    rustix::fs::removexattr(&path, "user.note").unwrap();
+    assert_eq!(look(keep), (0, 3, can_be_bare));
+    assert_eq!(look(git), (0, 3, can_be_bare));
+    tick();
+    set_attribute(&path, "user.overlay.note", "nobody's business");
+    assert_eq!(look(keep), (0, 4, can_be_bare));
+    tick();
+    set_attribute(&path, "user.other", "two");
+    assert_eq!(look(keep), (1, 5, false));
 }

@@ -1,16 +1,16 @@
 //! The digest of a selection: equal exactly if the copy would come out equal, times aside.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map;
 
 use bld_cache::tree::ContentHash;
-use bld_oci::ImagePath;
 use bld_oci::layer::Metadata;
 use bld_solver::explain::files::FileFacts;
 use bld_solver::explain::files::FileKind;
 use rayon::prelude::*;
 
 use super::error::CopyError;
+use super::select::Entry;
 use super::select::Pick;
 use super::select::Selection;
 use crate::view::TreeView;
@@ -42,13 +42,13 @@ impl Selection {
 
     fn digest_of(&self, contents: &[ContentHash]) -> [u8; 32] {
         let mut contents = contents.iter().copied();
-        let mut hasher = Fields(blake3::Hasher::new());
+        let mut hasher = Fields::default();
         hasher.bytes(DOMAIN.as_bytes());
         hasher.number(self.picks.len() as u64);
         for pick in &self.picks {
             hasher.pick(pick, &mut contents);
         }
-        *hasher.0.finalize().as_bytes()
+        *hasher.finish().as_bytes()
     }
 
     fn files(&self, contents: &[ContentHash]) -> Vec<FileFacts> {
@@ -69,8 +69,8 @@ impl Selection {
                 let path = path.as_bytes().strip_prefix(b"/").unwrap_or_default().to_vec();
                 let same_as = match &node.kind {
                     ViewKind::File { link_group: Some(group), .. } => match first_names.entry(*group) {
-                        Entry::Occupied(first) => Some(first.get().clone()),
-                        Entry::Vacant(place) => {
+                        hash_map::Entry::Occupied(first) => Some(first.get().clone()),
+                        hash_map::Entry::Vacant(place) => {
                             place.insert(path.clone());
                             None
                         }
@@ -87,8 +87,12 @@ impl Selection {
 
     /// The hashes of all picked regular files, in order.
     fn contents(&self, view: &dyn TreeView) -> Result<Vec<ContentHash>, ViewError> {
-        let files: Vec<ImagePath> = self.picks.iter().flat_map(files).collect();
-        files.par_iter().with_min_len(16).map(|path| view.content(path)).collect()
+        let files: Vec<(&Pick, Option<&Entry>)> = self.picks.iter().flat_map(files).collect();
+        let content = |(pick, entry): &(&Pick, Option<&Entry>)| match entry {
+            Some(entry) => view.content(&pick.entry_path(entry)),
+            None => view.content(&pick.path),
+        };
+        files.par_iter().with_min_len(16).map(content).collect()
     }
 }
 
@@ -101,32 +105,47 @@ fn xattrs(metadata: &Metadata) -> u64 {
     if metadata.xattrs.is_empty() {
         return 0;
     }
-    let mut hasher = Fields(blake3::Hasher::new());
+    let mut hasher = Fields::default();
     for (name, value) in &metadata.xattrs {
         hasher.bytes(name);
         hasher.bytes(value);
     }
-    hasher.0.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    hasher.finish().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-fn files(pick: &Pick) -> impl Iterator<Item = ImagePath> + '_ {
+/// The regular files of a pick: itself, if there is no entry.
+fn files(pick: &Pick) -> impl Iterator<Item = (&Pick, Option<&Entry>)> {
     let is_file = |node: &ViewNode| matches!(node.kind, ViewKind::File { .. });
-    let own = is_file(&pick.node).then(|| pick.path.clone());
-    own.into_iter()
-        .chain(pick.entries.iter().filter(move |entry| is_file(&entry.node)).map(|entry| pick.entry_path(entry)))
+    let own = is_file(&pick.node).then_some((pick, None));
+    let entries = pick.entries.iter().filter(move |entry| is_file(&entry.node));
+    own.into_iter().chain(entries.map(move |entry| (pick, Some(entry))))
 }
 
 /// Writes fields so that no two sequences of fields look the same.
-struct Fields(blake3::Hasher);
+#[derive(Default)]
+struct Fields {
+    hasher: blake3::Hasher,
+    /// Not hashed yet: many bytes at a time take a fraction of the time of a few.
+    pending: Vec<u8>,
+}
 
 impl Fields {
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
-        self.0.update(bytes);
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= 64 * 1024 {
+            self.hasher.update(&self.pending);
+            self.pending.clear();
+        }
     }
 
     fn number(&mut self, number: u64) {
-        self.0.update(&number.to_le_bytes());
+        self.pending.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn finish(mut self) -> blake3::Hash {
+        self.hasher.update(&self.pending);
+        self.hasher.finalize()
     }
 
     fn pick(&mut self, pick: &Pick, contents: &mut impl Iterator<Item = ContentHash>) {

@@ -56,6 +56,15 @@ impl Filter<'_> {
             && !self.exclude.is_some_and(|exclude| matches(exclude, relative))
     }
 
+    fn takes_all(&self) -> bool {
+        self.include.is_none() && self.exclude.is_none()
+    }
+
+    /// `relative`, or something below it if it is a directory.
+    fn may_take(&self, relative: &[u8]) -> bool {
+        self.takes(relative) || self.may_take_below(relative)
+    }
+
     fn may_take_below(&self, directory: &[u8]) -> bool {
         self.include.is_none_or(|include| include.matches_or_parent(directory) || include.may_match_below(directory))
             && self.exclude.is_none_or(|exclude| exclude.may_match_below(directory))
@@ -71,28 +80,24 @@ struct Found {
 
 fn list(view: &dyn TreeView, root: &ImagePath, relative: &[u8], filter: &Filter<'_>) -> Result<Vec<Found>, ViewError> {
     let directory = root.join(relative);
-    let names = view.children(&directory)?;
-    let look = |name: &Vec<u8>| -> Result<Option<Found>, ViewError> {
-        let mut below = relative.to_vec();
+    let below = |name: &[u8]| {
+        let mut below = Vec::with_capacity(relative.len() + 1 + name.len());
+        below.extend_from_slice(relative);
         if !below.is_empty() {
             below.push(b'/');
         }
         below.extend_from_slice(name);
-        let taken = filter.takes(&below);
-        if !taken && !filter.may_take_below(&below) {
-            return Ok(None);
-        }
-        let Some(node) = view.node(&root.join(&below))? else { return Ok(None) };
-        if !taken && node.kind != ViewKind::Directory {
-            return Ok(None);
-        }
-        Ok(Some(Found { entry: Entry { relative: below, node }, taken, children: None }))
+        below
     };
-    if names.len() < 64 {
-        return names.iter().filter_map(|name| look(name).transpose()).collect();
-    }
-    let found: Vec<Option<Found>> = names.par_iter().with_min_len(32).map(look).collect::<Result<_, _>>()?;
-    Ok(found.into_iter().flatten().collect())
+    let is_wanted = |name: &[u8]| filter.takes_all() || filter.may_take(&below(name));
+    let entries = view.entries(&directory, &is_wanted)?;
+    let found = entries.into_iter().filter_map(|(name, node)| {
+        let relative = below(&name);
+        let taken = filter.takes(&relative);
+        let is_passed_through = !taken && node.kind == ViewKind::Directory;
+        (taken || is_passed_through).then_some(Found { entry: Entry { relative, node }, taken, children: None })
+    });
+    Ok(found.collect())
 }
 
 fn positions(levels: &[Vec<Found>], level: usize) -> Vec<(usize, usize)> {

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
 use bld_oci::layer::Metadata;
+use rayon::prelude::*;
+
+/// Says of a name in a directory whether anybody wants to know what it is.
+pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Sync + 'a;
 
 /// A tree of files that can be looked at and read.
 pub trait TreeView: Send + Sync {
@@ -18,6 +22,17 @@ pub trait TreeView: Send + Sync {
 
     /// The names in the directory `path`, sorted by bytes; empty if there is no such directory.
     fn children(&self, path: &ImagePath) -> Result<Vec<Vec<u8>>, ViewError>;
+
+    /// The wanted names in the directory `path`, sorted by bytes, and what they are: [`TreeView::children`] and [`TreeView::node`] in one.
+    fn entries(&self, path: &ImagePath, is_wanted: &Wanted<'_>) -> Result<Vec<(Vec<u8>, ViewNode)>, ViewError> {
+        let mut names = self.children(path)?;
+        names.retain(|name| is_wanted(name));
+        let look = |name: Vec<u8>| self.node(&path.join(&name)).map(|node| Some((name, node?))).transpose();
+        if names.len() < 64 {
+            return names.into_iter().filter_map(look).collect();
+        }
+        names.into_par_iter().with_min_len(32).filter_map(look).collect()
+    }
 
     /// The hash of the bytes of the regular file `path`.
     fn content(&self, path: &ImagePath) -> Result<ContentHash, ViewError>;

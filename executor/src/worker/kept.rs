@@ -14,6 +14,7 @@ use bld_solver::record::exec::ExecFacts;
 use bld_solver::worker::Reporter;
 
 use super::LocalWorker;
+use super::free_space;
 use crate::error::ExecuteError;
 use crate::layers;
 use crate::view::TreeView;
@@ -30,7 +31,8 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         sees_secrets: bool,
     ) {
         let note = match self.try_to_keep(id, exec, input, view, active, sees_secrets) {
-            Ok(()) => return,
+            Ok(true) => return,
+            Ok(false) => "nothing is kept of what the step left: the disk is too full for it".to_owned(),
             // Not where: a name may be the secret.
             Err(ExecuteError::SecretInLayer { id, .. }) => {
                 format!("nothing is kept of what the step left: the secret `{id}` is in it")
@@ -43,6 +45,7 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         self.tell(id, &[note]);
     }
 
+    /// Whether there was room for it.
     fn try_to_keep(
         &self,
         id: VertexId,
@@ -51,9 +54,13 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         view: &dyn TreeView,
         active: ActiveLayer,
         sees_secrets: bool,
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<bool, ExecuteError> {
         let store = &self.shared.store;
         let scanned = layers::scan::scan(active.directory(), view, self.shared.layers.mode())?;
+        // A full disk is most likely why it failed, and other programs want to write too.
+        if free_space(active.directory()) < scanned.tree.disk_size() {
+            return Ok(false);
+        }
         if sees_secrets {
             self.shared.config.secrets.search(&scanned.tree, active.directory())?;
         }
@@ -69,6 +76,6 @@ impl<R: Reporter + 'static> LocalWorker<R> {
         };
         store.kept().put(&kept)?;
         store.layers().commit(active, &scanned.tree)?;
-        Ok(())
+        Ok(true)
     }
 }

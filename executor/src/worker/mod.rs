@@ -285,7 +285,17 @@ impl<R: Reporter + 'static> Worker for LocalWorker<R> {
     }
 
     fn record(&self, keys: &[CacheKey], record: &Record) -> Result<(), ExecuteError> {
-        Ok(self.shared.store.records().put(keys, record)?)
+        let secrets = &self.shared.config.secrets;
+        if secrets.is_empty() {
+            return Ok(self.shared.store.records().put(keys, record)?);
+        }
+        // What only explains is kept without secrets; the keys were made with them.
+        let mut record = record.clone();
+        record.parts.iter_mut().for_each(|part| part.value = secrets.masked(&part.value));
+        if let Some(origin) = &mut record.origin {
+            origin.name = secrets.masked(&origin.name);
+        }
+        Ok(self.shared.store.records().put(keys, &record)?)
     }
 
     async fn claim(&self, key: CacheKey) -> Result<Claim, ExecuteError> {

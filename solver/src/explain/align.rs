@@ -189,18 +189,28 @@ fn equal(old: &[&str], new: &[&str]) -> Vec<Option<usize>> {
 
 /// What changed in place.
 fn pair(old: &[&str], new: &[&str]) -> Vec<Option<usize>> {
+    let keyword = |text: &&str| text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let old_keywords: Vec<String> = old.iter().map(keyword).collect();
+    let new_keywords: Vec<String> = new.iter().map(keyword).collect();
+    let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
+    for keyword in &old_keywords {
+        counts.entry(keyword).or_default().0 += 1;
+    }
+    for keyword in &new_keywords {
+        counts.entry(keyword).or_default().1 += 1;
+    }
+    // With very many nobody can look at all of them: the first that has the keyword it is then.
+    let is_much = old.len().saturating_mul(new.len()) > LIMIT;
     let mut low = 0;
-    let keyword = |text: &str| text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    let of = |all: &[&str], wanted: &str| all.iter().filter(|text| keyword(text) == wanted).count();
     new.iter()
-        .map(|text| {
-            let wanted = keyword(text);
-            let no_choice = of(old, &wanted) == of(new, &wanted);
-            let candidates = old.iter().enumerate().skip(low).filter(|(_, other)| keyword(other) == wanted);
+        .zip(&new_keywords)
+        .map(|(text, wanted)| {
+            let no_choice = is_much || counts.get(wanted.as_str()).is_some_and(|(before, now)| before == now);
+            let mut candidates = (low..old.len()).filter(|at| old_keywords[*at] == *wanted);
             let best = if no_choice {
-                candidates.map(|(at, _)| at).next()
+                candidates.next()
             } else {
-                let scored = candidates.map(|(at, other)| (similarity(other, text), at));
+                let scored = candidates.map(|at| (similarity(old[at], text), at));
                 let similar = scored.filter(|(score, at)| score * SIMILAR >= old[*at].len().max(text.len()));
                 similar.max_by_key(|(score, at)| (*score, std::cmp::Reverse(*at))).map(|(_, at)| at)
             };

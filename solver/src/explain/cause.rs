@@ -85,12 +85,21 @@ pub enum Cause {
         /// Its digest now, or its name.
         is: String,
     },
-    /// What it is made on has one step more or less.
+    /// What it is made on has one step more or less, or in another order.
     Above {
         /// The instruction of that step.
         instruction: String,
-        /// Whether it came or went.
+        /// Whether it came or went, or stands elsewhere (`changed`).
         change: Change,
+    },
+    /// A step above it was found, and is not the one that it was.
+    Another {
+        /// The vertex.
+        vertex: u32,
+        /// How it is shown.
+        name: String,
+        /// What changed there.
+        because: Option<Box<Cause>>,
     },
     /// A file or a commit on the network changed.
     Remote {
@@ -108,6 +117,8 @@ pub enum Cause {
     },
     /// Nothing changed: the result, or a layer of it, is no longer there.
     Gone,
+    /// Something changed that is not recorded.
+    Unknown,
 }
 
 /// What set a variable.
@@ -168,12 +179,21 @@ impl fmt::Display for Cause {
             Cause::Base { image, was, is } => moved(formatter, "base", image, was, is),
             Cause::From { image, was, is } => moved(formatter, "--from", image, was, is),
             Cause::Above { instruction, change } => {
-                let what = if *change == Change::Added { "new" } else { "gone" };
-                write!(formatter, "a step before it is {what}: {}", shortened(instruction))
+                let instruction = shortened(instruction);
+                match change {
+                    Change::Added => write!(formatter, "a step before it is new: {instruction}"),
+                    Change::Removed => write!(formatter, "a step before it is gone: {instruction}"),
+                    Change::Changed => write!(formatter, "the steps before it are in another order: {instruction}"),
+                }
+            }
+            Cause::Another { name, because: None, .. } => write!(formatter, "{} is another than before", place(name)),
+            Cause::Another { name, because: Some(cause), .. } => {
+                write!(formatter, "{} is another: {cause}", place(name))
             }
             Cause::Remote { url } => write!(formatter, "{url} changed"),
             Cause::Evicted { ago, reason, .. } => write!(formatter, "evicted {ago} {reason}"),
             Cause::Gone => formatter.write_str("its result is no longer in the store"),
+            Cause::Unknown => formatter.write_str("something changed that is not recorded"),
         }
     }
 }
@@ -202,8 +222,11 @@ fn changed(formatter: &mut fmt::Formatter<'_>, what: &str, was: Option<&str>, is
                 let (was, is) = differing(&was, &is);
                 return write!(formatter, "{what} changed in line {line}: {was} -> {is}");
             }
-            let (was, is) = differing(was, is);
-            write!(formatter, "{what} changed: {was} -> {is}")
+            let (before, now) = differing(was, is);
+            if before == now && was != is {
+                return write!(formatter, "{what} changed in white space only: {now}");
+            }
+            write!(formatter, "{what} changed: {before} -> {now}")
         }
         (None, Some("")) => write!(formatter, "{what} is new"),
         (Some(""), None) => write!(formatter, "{what} is gone"),

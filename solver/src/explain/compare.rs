@@ -10,13 +10,6 @@ use super::VariableSource;
 use super::facts::StepFacts;
 use super::facts::Taken;
 
-/// A difference, and what it is about: the same subject may be what changed further up already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Difference {
-    pub(super) subject: String,
-    pub(super) cause: Cause,
-}
-
 /// What a step takes from a context is not what it took: position among [`StepFacts::taken`], the digest before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Retaken<'a> {
@@ -25,11 +18,10 @@ pub(super) struct Retaken<'a> {
 }
 
 /// The differences of a step's own, what explains others first.
-pub(super) fn differences(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
+pub(super) fn differences(was: &StepFacts, is: &StepFacts) -> Vec<Cause> {
     let mut found = Vec::new();
     if was.platform != is.platform {
-        let cause = field("platform", Some(&was.platform), Some(&is.platform));
-        found.push(Difference { subject: "platform".to_owned(), cause });
+        found.push(field("platform", Some(&was.platform), Some(&is.platform)));
     }
     let variables = variables(was, is);
     let fields = fields(was, is);
@@ -44,9 +36,12 @@ pub(super) fn differences(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
     if let (Some((old_url, was)), Some((url, is))) = (&was.remote, &is.remote)
         && was != is
     {
-        let cause =
-            if old_url == url { Cause::Remote { url: url.clone() } } else { field("source", Some(old_url), Some(url)) };
-        found.push(Difference { subject: "source".to_owned(), cause });
+        let is_same = old_url == url;
+        found.push(if is_same {
+            Cause::Remote { url: url.clone() }
+        } else {
+            field("source", Some(old_url), Some(url))
+        });
     }
     found
 }
@@ -63,7 +58,7 @@ fn field(what: &str, was: Option<&str>, is: Option<&str>) -> Cause {
 }
 
 /// The variables: those that the instruction names, and the whole environment of a RUN.
-fn variables(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
+fn variables(was: &StepFacts, is: &StepFacts) -> Vec<Cause> {
     let (before, now) = (values(was), values(is));
     let is_arg = |name: &str| {
         let mut all = is.variables.iter().chain(&was.variables);
@@ -83,30 +78,35 @@ fn variables(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
         };
         let shown =
             |value: Option<&&str>| value.filter(|_| !bld_parser::is_secret(name)).map(|value| (*value).to_owned());
-        let cause = Cause::Variable { source, name: (*name).to_owned(), was: shown(old), is: shown(new), change };
-        found.push(Difference { subject: format!("variable {name}"), cause });
+        found.push(Cause::Variable { source, name: (*name).to_owned(), was: shown(old), is: shown(new), change });
     }
     // An ENV made of an ARG changes with it.
-    found.sort_by_key(|difference| !matches!(&difference.cause, Cause::Variable { source: VariableSource::Arg, .. }));
+    found.sort_by_key(|cause| !matches!(cause, Cause::Variable { source: VariableSource::Arg, .. }));
+    if found.is_empty() && env(was) != env(is) {
+        let order = |step| env(step).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ");
+        found.push(field("order of the environment", Some(&order(was)), Some(&order(is))));
+    }
     found
+}
+
+fn env(step: &StepFacts) -> &[(String, String)] {
+    step.exec.as_ref().map(|exec| exec.env.as_slice()).unwrap_or_default()
 }
 
 fn values(step: &StepFacts) -> BTreeMap<&str, &str> {
     let named = step.variables.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
-    let env = step.exec.iter().flat_map(|exec| &exec.env).map(|(name, value)| (name.as_str(), value.as_str()));
-    named.chain(env).collect()
+    named.chain(env(step).iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
 /// What the instruction asks for.
-fn fields(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
+fn fields(was: &StepFacts, is: &StepFacts) -> Vec<Cause> {
     let (before, now) = (groups(&was.parts), groups(&is.parts));
     let mut found = Vec::new();
-    let mut push = |subject: &str, cause: Cause| found.push(Difference { subject: subject.to_owned(), cause });
     if before.mounts != now.mounts {
         let first = mounts(&before.mounts, &now.mounts);
         // What is only in another order has the same fields.
         let cause = first.unwrap_or_else(|| field("order of the mounts", None, None));
-        push("mounts", cause);
+        found.push(cause);
     }
     let (old, new) = (args(was), args(is));
     if old != new {
@@ -114,12 +114,12 @@ fn fields(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
             (Some((last_before, before)), Some((last_now, now)))
                 if last_before == last_now && is_shell(before) && is_shell(now) =>
             {
-                push("SHELL", field("SHELL", Some(&before.join(" ")), Some(&now.join(" "))));
+                found.push(field("SHELL", Some(&before.join(" ")), Some(&now.join(" "))));
             }
             (Some((before, shell)), Some((now, same))) if shell == same && is_shell(shell) => {
-                push("command", field("command", Some(before), Some(now)));
+                found.push(field("command", Some(before), Some(now)));
             }
-            _ => push("command", field("command", Some(&old.join(" ")), Some(&new.join(" ")))),
+            _ => found.push(field("command", Some(&old.join(" ")), Some(&new.join(" ")))),
         }
     }
     let mut names: Vec<&str> = before.fields.keys().chain(now.fields.keys()).copied().collect();
@@ -130,17 +130,11 @@ fn fields(was: &StepFacts, is: &StepFacts) -> Vec<Difference> {
         if old == new {
             continue;
         }
-        let (mut subject, what) = label(name);
         let (old, new) = (shown(name, old), shown(name, new));
-        if old.is_none() && new.is_none() {
-            // Nothing that has a name of its own.
-            continue;
+        // Else it is nothing that has a name of its own.
+        if old.is_some() || new.is_some() {
+            found.push(field(label(name, &is.instruction), old.as_deref(), new.as_deref()));
         }
-        // A relative path leads elsewhere.
-        if name == "destination" && was.instruction == is.instruction {
-            subject = "WORKDIR";
-        }
-        push(subject, field(what, old.as_deref(), new.as_deref()));
     }
     found
 }
@@ -177,25 +171,26 @@ fn shown(name: &str, values: Option<&Vec<String>>) -> Option<String> {
     if all.is_empty() || name == "from" { None } else { Some(all.join(" ")) }
 }
 
-/// What a field of a key is called by people: the subject it belongs to, and its name.
-fn label(name: &str) -> (&str, &str) {
+/// What a field of a key is called by people.
+fn label<'a>(name: &'a str, instruction: &str) -> &'a str {
     match name {
-        "user" => ("USER", "USER"),
-        "cwd" | "path" => ("WORKDIR", "WORKDIR"),
-        "network" => ("network", "--network"),
-        "security" => ("security", "--security"),
-        "extra host" => ("hosts", "--add-host"),
-        "os" | "architecture" | "variant" => ("platform", "platform"),
-        "script body" | "body" => ("heredoc", "here-document"),
-        "source" => ("source", "source"),
-        "destination" | "is directory" => ("destination", "destination"),
-        "owner" => ("--chown", "--chown"),
-        "mode" => ("--chmod", "--chmod"),
-        "exclude" => ("--exclude", "--exclude"),
-        "parents" => ("--parents", "--parents"),
-        "unpack" => ("--unpack", "--unpack"),
-        "from" => ("--from", "--from"),
-        other => (other, other),
+        "user" => "USER",
+        // WORKDIR makes its directory for the user in force.
+        "owner" if instruction.to_ascii_uppercase().starts_with("WORKDIR") => "USER",
+        "cwd" | "path" => "WORKDIR",
+        "network" => "--network",
+        "security" => "--security",
+        "extra host" => "--add-host",
+        "os" | "architecture" | "variant" => "platform",
+        "script body" | "body" => "here-document",
+        "is directory" => "destination",
+        "owner" => "--chown",
+        "mode" => "--chmod",
+        "exclude" => "--exclude",
+        "parents" => "--parents",
+        "unpack" => "--unpack",
+        "from" => "--from",
+        other => other,
     }
 }
 
@@ -344,7 +339,7 @@ mod tests {
 
     /// The causes of the change from one to the other.
     fn told(was: &str, is: &str) -> Vec<String> {
-        differences(&step("a", was), &step("b", is)).iter().map(|found| found.cause.to_string()).collect()
+        differences(&step("a", was), &step("b", is)).iter().map(ToString::to_string).collect()
     }
 
     const COPY: &str = "actions=1 action=copy from=context source=/a parents=no destination=/x is_directory=no owner=kept mode=kept unpack=archives";

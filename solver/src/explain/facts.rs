@@ -152,7 +152,9 @@ impl StepFacts {
             let keyword = instruction.split_whitespace().next().unwrap_or_default();
             let sources: Vec<&str> = selection.selector.sources.iter().map(|source| without_root(source)).collect();
             let option = if mount.is_some() { "--mount source=" } else { "" };
-            let shown = format!("{keyword} {option}{}", sources.join(" "));
+            // The main context has no name.
+            let from = if context == "context" { String::new() } else { format!("--from={context} ") };
+            let shown = format!("{keyword} {from}{option}{}", sources.join(" "));
             Some(Taken { context, shown, mount, digest: hex::encode((*digest)?) })
         });
         StepFacts {

@@ -24,7 +24,10 @@ pub struct FileChanges {
     pub total: usize,
     /// How many changed.
     pub changed: usize,
-    /// The first of them.
+    /// How many of those are gone.
+    #[serde(default)]
+    pub removed: usize,
+    /// The first of them: those that changed before those that came, and those before the ones that went.
     pub first: Vec<FileChange>,
     /// The ignore file that brought or took them, if all of them came or went by it.
     pub ignore_file: Option<String>,
@@ -151,14 +154,28 @@ impl FileChanges {
         if changes.is_empty() {
             return None;
         }
-        changes.sort_by(|a, b| a.0.cmp(&b.0));
+        changes.sort_by(|a, b| a.1.rank().cmp(&b.1.rank()).then_with(|| a.0.cmp(&b.0)));
+        let removed = changes.iter().filter(|(_, how)| *how == FileDifference::Removed).count();
         Some(FileChanges {
             total,
             changed: changes.len(),
+            removed,
             first: changes.into_iter().take(NAMED).map(|(path, how)| FileChange { path: text(&path), how }).collect(),
             ignore_file: None,
             only_modes,
         })
+    }
+}
+
+impl FileDifference {
+    /// What says most comes first.
+    fn rank(&self) -> u8 {
+        match self {
+            FileDifference::Renamed { .. } => 1,
+            FileDifference::Added => 2,
+            FileDifference::Removed => 3,
+            _ => 0,
+        }
     }
 }
 
@@ -221,16 +238,13 @@ fn text(path: &[u8]) -> String {
 
 impl fmt::Display for FileChanges {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.total.max(self.changed);
+        let total = (self.total + self.removed).max(self.changed);
         let files = if total == 1 { "file" } else { "files" };
         if let Some(ignore_file) = &self.ignore_file {
             write!(formatter, "{ignore_file} changed: ")?;
         }
-        let are_all = |wanted: &FileDifference| {
-            self.first.iter().all(|change| std::mem::discriminant(&change.how) == std::mem::discriminant(wanted))
-        };
         // Files that went are none of those that are here now.
-        let are_gone = are_all(&FileDifference::Removed);
+        let are_gone = self.removed == self.changed;
         if are_gone {
             let word = if self.changed == 1 { "file" } else { "files" };
             write!(formatter, "{} {word} gone: ", self.changed)?;

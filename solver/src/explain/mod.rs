@@ -1,12 +1,13 @@
 //! Why a step was not found in the cache: a comparison with what earlier builds knew of it.
 //!
 //! ```text
-//! for each earlier build of the project, newest first:
-//!     the step that this one was (`align`); one that did not finish there is looked for further back
-//! what differs in the step itself and is not what differs further up      -> that
-//! else what it is made of: another image, another file on the network     -> that
+//! of the earlier builds of the project, the one in which the step that this one was (`align`) differs least:
+//! nothing differs and its result was removed                               -> that
+//! what differs in the step itself                                          -> that
+//! else what it is made of: another image, another file on the network      -> that
 //! else a step above it that was not found                                  -> that step, and nothing more
-//! else nothing differs: its result was removed
+//! else a step above it was found, and is another than before               -> that, and what changed there
+//! else nothing differs: it never ended well, or its result is gone
 //! ```
 
 pub mod advice;
@@ -17,7 +18,6 @@ pub mod facts;
 pub mod files;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +27,6 @@ use bld_parser::ignorefile::Patterns;
 pub use self::cause::Cause;
 pub use self::cause::Change;
 pub use self::cause::VariableSource;
-use self::compare::Difference;
 use self::facts::BuildFacts;
 use self::facts::IgnoreFile;
 use self::facts::StepFacts;
@@ -65,15 +64,10 @@ pub struct Explainer<A> {
     archive: A,
     /// Stages and platforms of an earlier build: for each of our vertices, which vertex it was.
     alignments: RefCell<HashMap<usize, Arc<HashMap<u32, u32>>>>,
-    /// What changed in a vertex or in one above it that was not found.
-    subjects: RefCell<HashMap<u32, Subjects>>,
     /// Vertices that may not be taken from the cache.
     forced: HashSet<u32>,
     names: HashMap<u32, String>,
 }
-
-/// What differences are about. Most steps have the ones of the step above them, and share them.
-type Subjects = Arc<BTreeSet<String>>;
 
 /// What a step was.
 struct Earlier {
@@ -92,7 +86,7 @@ impl Earlier {
 impl<A: Archive> Explainer<A> {
     /// Compares `facts` with what `archive` has. `forced` are the vertices that may not be taken from the cache, `names` how all are shown.
     pub fn new(facts: Arc<BuildFacts>, archive: A, forced: HashSet<u32>, names: HashMap<u32, String>) -> Explainer<A> {
-        Explainer { facts, archive, alignments: RefCell::default(), subjects: RefCell::default(), forced, names }
+        Explainer { facts, archive, alignments: RefCell::default(), forced, names }
     }
 
     /// Why a vertex was not found. `missed` says which of those above it were not.
@@ -115,9 +109,7 @@ impl<A: Archive> Explainer<A> {
         {
             return Cause::Evicted { seconds, ago, reason };
         }
-        let above = self.subjects_above(is, missed);
-        let own = compare::differences(was, is).into_iter().find(|found| !above.contains(&found.subject));
-        if let Some(Difference { cause, .. }) = own {
+        if let Some(cause) = compare::differences(was, is).into_iter().next() {
             return cause;
         }
         if let Some(pair) = compare::retaken(was, is) {
@@ -126,36 +118,53 @@ impl<A: Archive> Explainer<A> {
         self.source(was, is, &earlier, missed)
             .or_else(|| self.missed_parent(is, missed))
             .or_else(|| self.moved_parent(was, is, &earlier))
-            .unwrap_or(Cause::Gone)
+            .unwrap_or(match (was.definition == is.definition, was.finished) {
+                (true, true) => Cause::Gone,
+                (true, false) => Cause::NeverFinished,
+                (false, _) => Cause::Unknown,
+            })
     }
 
     /// The definition key of what a vertex was when it last ended well.
     pub fn earlier_key(&self, vertex: u32) -> Option<String> {
         let earlier = self.earlier(self.facts.step(vertex)?).ok()?;
-        Some(earlier.step()?.definition.clone())
+        earlier.step().filter(|step| step.finished).map(|step| step.definition.clone())
     }
 
-    /// The newest earlier build in which the step ended well.
+    /// The earlier build in which the step differs least from what it is now; the newest of equals.
     fn earlier(&self, is: &StepFacts) -> Result<Earlier, Cause> {
         let mut cause = Cause::FirstBuild;
+        let mut nearest: Option<(usize, Earlier)> = None;
         let mut position = 0;
         while let Some(facts) = self.archive.earlier(position) {
             let pairs = self.alignment(position, &facts);
-            let known = pairs.get(&is.vertex).copied();
-            match known.and_then(|vertex| facts.step(vertex)) {
-                Some(step) if step.finished => {
-                    let vertex = step.vertex;
-                    return Ok(Earlier { facts, vertex, pairs });
+            match pairs.get(&is.vertex).and_then(|vertex| facts.step(*vertex)) {
+                Some(was) => {
+                    let distance = self.distance(was, is, &facts);
+                    if nearest.as_ref().is_none_or(|(known, _)| distance < *known) {
+                        let vertex = was.vertex;
+                        nearest = Some((distance, Earlier { facts, vertex, pairs }));
+                    }
                 }
-                Some(_) => cause = Cause::NeverFinished,
-                None if cause == Cause::FirstBuild && self.knows_stage(&pairs, &is.stage) => {
-                    cause = Cause::NewStep;
-                }
+                None if self.knows_stage(&pairs, &is.stage) => cause = Cause::NewStep,
                 None => {}
             }
             position += 1;
         }
-        Err(cause)
+        nearest.map(|(_, earlier)| earlier).ok_or(cause)
+    }
+
+    /// In how many ways a step differs from what it was, what it is made of included.
+    fn distance(&self, was: &StepFacts, is: &StepFacts, facts: &BuildFacts) -> usize {
+        if was.definition == is.definition {
+            return 0;
+        }
+        let definition = |facts: &BuildFacts, vertex: u32| facts.step(vertex).map(|step| step.definition.clone());
+        let pairs = was.inputs.iter().zip(&is.inputs);
+        let inputs = pairs.filter(|(was, is)| definition(facts, **was) != definition(&self.facts, **is)).count();
+        let taken = usize::from(compare::retaken(was, is).is_some());
+        // A difference of its own counts for more than one that comes from above.
+        2 * (compare::differences(was, is).len() + taken) + inputs.min(1)
     }
 
     /// Whether any step of a stage was one of an earlier build.
@@ -171,39 +180,6 @@ impl<A: Archive> Explainer<A> {
         let pairs = Arc::new(pairs);
         self.alignments.borrow_mut().insert(position, Arc::clone(&pairs));
         pairs
-    }
-
-    /// What changed in the steps right above that were not found. What changed further up only does not count: whether it changes
-    /// anything here depends on what the steps between make of it.
-    fn subjects_above(&self, step: &StepFacts, missed: &dyn Fn(u32) -> bool) -> Subjects {
-        let mut sets: Vec<Subjects> = Vec::new();
-        for vertex in step.inputs.iter().filter(|input| missed(**input)) {
-            let subjects = self.subjects(*vertex, missed);
-            if !subjects.is_empty() && !sets.iter().any(|known| Arc::ptr_eq(known, &subjects)) {
-                sets.push(subjects);
-            }
-        }
-        match sets.as_slice() {
-            [] => Subjects::default(),
-            [only] => Arc::clone(only),
-            several => Arc::new(several.iter().flat_map(|set| set.iter().cloned()).collect()),
-        }
-    }
-
-    fn subjects(&self, vertex: u32, missed: &dyn Fn(u32) -> bool) -> Subjects {
-        if let Some(known) = self.subjects.borrow().get(&vertex) {
-            return Arc::clone(known);
-        }
-        let Some(step) = self.facts.step(vertex) else { return Subjects::default() };
-        let subjects = if step.is_hidden() {
-            self.subjects_above(step, missed)
-        } else {
-            let earlier = self.earlier(step).ok();
-            let own = earlier.as_ref().and_then(Earlier::step).map(|was| compare::differences(was, step));
-            Arc::new(own.into_iter().flatten().map(|found| found.subject).collect())
-        };
-        self.subjects.borrow_mut().insert(vertex, Arc::clone(&subjects));
-        subjects
     }
 
     /// The first input that was not found, and is a step.
@@ -225,39 +201,59 @@ impl<A: Archive> Explainer<A> {
     }
 
     /// An input that was found is not the one that the step was made on before: why it is another.
-    fn moved_parent(&self, was: &StepFacts, is: &StepFacts, earlier: &Earlier) -> Option<Cause> {
-        for (position, (was, is)) in was.inputs.iter().zip(&is.inputs).enumerate() {
+    fn moved_parent(&self, owner: &StepFacts, now: &StepFacts, earlier: &Earlier) -> Option<Cause> {
+        for (position, (was, is)) in owner.inputs.iter().zip(&now.inputs).enumerate() {
             let (Some(was), Some(is)) = (earlier.facts.step(*was), self.facts.step(*is)) else { continue };
             if was.definition == is.definition {
                 continue;
             }
             if was.is_hidden() || is.is_hidden() {
-                return self.moved_parent(was, is, earlier).or_else(|| Some(self.parent(is.vertex)));
+                return self.moved_parent(was, is, earlier).or_else(|| Some(self.another_step(is.vertex, None)));
             }
             let counterpart = earlier.pairs.get(&is.vertex);
             if counterpart == Some(&was.vertex) {
                 // It is what changed, some builds ago.
-                if let Some(Difference { cause, .. }) = compare::differences(was, is).into_iter().next() {
-                    return Some(cause);
+                let taken = || {
+                    let pair = compare::retaken(was, is)?;
+                    Some(self.files(pair.was, pair.is, &earlier.facts))
+                };
+                let because = compare::differences(was, is)
+                    .into_iter()
+                    .next()
+                    .or_else(taken)
+                    .or_else(|| self.source(was, is, earlier, &|_| false));
+                return Some(match because {
+                    Some(cause) => self.another_step(is.vertex, Some(cause)),
+                    None => self.moved_parent(was, is, earlier).unwrap_or_else(|| self.another_step(is.vertex, None)),
+                });
+            }
+            if let (Some(image), None) = (&was.image, &is.image) {
+                // It began with an image, and begins with a stage.
+                if is.stage != now.stage {
+                    let before = familiar(&image.name).to_owned();
+                    return Some(another(position, &is.stage, before, is.stage.clone()));
                 }
-                if let Some(pair) = compare::retaken(was, is) {
-                    return Some(self.files(pair.was, pair.is, &earlier.facts));
-                }
-                let cause = self.source(was, is, earlier, &|_| false).or_else(|| self.moved_parent(was, is, earlier));
-                return cause.or_else(|| Some(self.parent(is.vertex)));
+                return Some(Cause::Above { instruction: is.instruction.clone(), change: Change::Added });
             }
             let stage = earlier.facts.stage_of(counterpart.copied()).unwrap_or(&is.stage);
-            return Some(if was.stage != stage {
+            let is_there = |step: &StepFacts| step.stage == now.stage && step.instruction == was.instruction;
+            return Some(if was.stage != stage && was.stage != owner.stage {
                 another(position, &is.stage, was.stage.clone(), is.stage.clone())
-            } else if !earlier.pairs.values().any(|paired| *paired == was.vertex) {
-                Cause::Above { instruction: was.instruction.clone(), change: Change::Removed }
-            } else if counterpart.is_none() {
-                Cause::Above { instruction: is.instruction.clone(), change: Change::Added }
+            } else if earlier.pairs.values().any(|paired| *paired == was.vertex)
+                || self.facts.steps.iter().any(is_there)
+            {
+                Cause::Above { instruction: was.instruction.clone(), change: Change::Changed }
             } else {
-                self.parent(is.vertex)
+                Cause::Above { instruction: was.instruction.clone(), change: Change::Removed }
             });
         }
         None
+    }
+
+    /// A step that was found is not the one that it was.
+    fn another_step(&self, vertex: u32, because: Option<Cause>) -> Cause {
+        let name = self.names.get(&vertex).cloned().unwrap_or_default();
+        Cause::Another { vertex, name, because: because.map(Box::new) }
     }
 
     fn parent(&self, vertex: u32) -> Cause {
@@ -267,12 +263,12 @@ impl<A: Archive> Explainer<A> {
     /// A source that the step begins with, or takes from, is another.
     fn source(
         &self,
-        was: &StepFacts,
-        is: &StepFacts,
+        owner: &StepFacts,
+        now: &StepFacts,
         earlier: &Earlier,
         missed: &dyn Fn(u32) -> bool,
     ) -> Option<Cause> {
-        for (position, (was, is)) in was.inputs.iter().zip(&is.inputs).enumerate() {
+        for (position, (was, is)) in owner.inputs.iter().zip(&now.inputs).enumerate() {
             let (Some(was), Some(is)) = (earlier.facts.step(*was), self.facts.step(*is)) else { continue };
             if was.definition == is.definition {
                 continue;
@@ -298,7 +294,7 @@ impl<A: Archive> Explainer<A> {
                 None => match was.instruction.strip_prefix("FROM ") {
                     Some(before) => (Some(before.to_owned()), Some(name.to_owned())),
                     // The steps that were between are gone.
-                    None if was.stage == is.stage => continue,
+                    None if was.stage == owner.stage => continue,
                     None => (Some(was.stage.clone()), Some(name.to_owned())),
                 },
             };

@@ -7,6 +7,10 @@ pub mod arguments;
 pub mod critical_path;
 pub mod exec;
 
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -55,6 +59,70 @@ pub struct BuildRecord {
     /// The ARGs of the Dockerfile: [`arguments::arguments`]. Advice is made of them.
     #[serde(default)]
     pub arguments: Vec<arguments::Argument>,
+    /// No part of what is written.
+    #[serde(skip)]
+    pub index: StepIndex,
+}
+
+/// Finds steps by their vertices. Made when it is first asked for: the steps of a record that was asked stay what they are.
+#[derive(Debug, Clone, Default)]
+pub struct StepIndex(OnceLock<Index>);
+
+/// It says nothing that the steps do not say.
+impl PartialEq for StepIndex {
+    fn eq(&self, _other: &StepIndex) -> bool {
+        true
+    }
+}
+
+/// Places of steps by vertex, the root of each step that was not cached, and whom roots dragged along.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    places: HashMap<u32, usize>,
+    roots: HashMap<u32, u32>,
+    dragged: HashMap<u32, Vec<usize>>,
+}
+
+impl Index {
+    fn of(steps: &[StepRecord]) -> Index {
+        let mut index = Index::default();
+        for (place, step) in steps.iter().enumerate() {
+            // Only a record from elsewhere has two of a number.
+            index.places.entry(step.vertex).or_insert(place);
+        }
+        for step in steps.iter().filter(|step| step.outcome != Outcome::Cached) {
+            index.find_root(steps, step);
+        }
+        for (place, step) in steps.iter().enumerate().filter(|(_, step)| step.outcome != Outcome::Cached) {
+            if let Some(root) = index.roots.get(&step.vertex).filter(|root| **root != step.vertex) {
+                index.dragged.entry(*root).or_default().push(place);
+            }
+        }
+        index
+    }
+
+    fn find_root(&mut self, steps: &[StepRecord], step: &StepRecord) {
+        let mut chain: Vec<u32> = Vec::new();
+        let mut seen: HashSet<u32> = HashSet::from([step.vertex]);
+        let mut current = step;
+        let root = loop {
+            if let Some(known) = self.roots.get(&current.vertex) {
+                break *known;
+            }
+            chain.push(current.vertex);
+            let parent = match &current.cause {
+                Some(Cause::Parent { vertex, .. }) => self.places.get(vertex).and_then(|place| steps.get(*place)),
+                _ => None,
+            };
+            // A record from elsewhere may go round in a circle.
+            let parent = parent.filter(|parent| parent.outcome != Outcome::Cached && seen.insert(parent.vertex));
+            match parent {
+                Some(parent) => current = parent,
+                None => break current.vertex,
+            }
+        };
+        self.roots.extend(chain.into_iter().map(|vertex| (vertex, root)));
+    }
 }
 
 /// How a build ended.
@@ -108,7 +176,10 @@ pub struct StepRecord {
     pub stage: String,
     /// Its place in the stage: the 2 of `[build 2/4]`.
     pub step: Option<u32>,
-    /// The instruction, variables expanded: `RUN make`.
+    /// The platform it was for; empty if it was for any.
+    #[serde(default)]
+    pub platform: String,
+    /// The instruction as it is written: `RUN make`.
     pub instruction: String,
     /// The first line of the instruction in the Dockerfile, from 1.
     pub line: Option<u32>,
@@ -122,7 +193,7 @@ pub struct StepRecord {
     pub cause: Option<Cause>,
     /// The same as a line of text.
     pub cause_text: Option<String>,
-    /// It ran again and made the same files: what is below it was found.
+    /// It ran again and made the same files, and a step made of it was found because of that.
     pub same_result: bool,
     /// When it began; 0 if it did not.
     pub start_us: u64,
@@ -155,7 +226,7 @@ pub enum Outcome {
     Ran,
     /// It failed.
     Failed,
-    /// It was stopped because something else failed.
+    /// It was stopped because something else failed, or by a signal.
     Canceled,
     /// The build ended before it could begin.
     NotReached,
@@ -191,17 +262,47 @@ impl StepRecord {
         self.end_us.saturating_sub(self.start_us)
     }
 
-    /// How people name it: `build:2`, or `#4` where it has no place in a stage.
+    /// How people name it: `build:2` for what is shown as `[build 2/4]`, `2` for `[2/4]`, or `#4` where it has no place in a stage.
     pub fn address(&self) -> String {
         match (self.step, self.number) {
-            (Some(step), _) => format!("{}:{step}", self.stage),
+            (Some(step), _) => match self.shown_stage() {
+                Some("") => step.to_string(),
+                Some(stage) => format!("{stage}:{step}"),
+                None => format!("{}:{step}", self.stage),
+            },
             (None, Some(number)) => format!("#{number}"),
             (None, None) => self.name.clone(),
         }
     }
+
+    /// The stage as the name shows it: empty if the Dockerfile has one stage without a name.
+    fn shown_stage(&self) -> Option<&str> {
+        let place = self.name.strip_prefix('[')?.split_once(']')?.0;
+        let mut words = place.split(' ').rev();
+        let (number, _) = words.next()?.split_once('/')?;
+        // Before it stands the stage, or a platform: no stage has a slash in its name.
+        let is_number = number.parse().ok() == self.step;
+        is_number.then(|| words.next().filter(|word| !word.contains('/')).unwrap_or_default())
+    }
 }
 
 impl BuildRecord {
+    /// Whether its numbers can be added up: one that comes from elsewhere may say anything.
+    pub fn is_plausible(&self) -> bool {
+        // 35 years, or a petabyte.
+        const MOST: u64 = 1 << 50;
+        let of_steps = self.steps.iter().flat_map(|step| {
+            let Usage { user_us, system_us, peak_memory, read_bytes, written_bytes } = step.usage.unwrap_or_default();
+            let layer = [step.layer_bytes, step.layer_entries, step.took_us].map(Option::unwrap_or_default);
+            let usage = [user_us, system_us, peak_memory, read_bytes, written_bytes];
+            layer.into_iter().chain(usage).chain([step.start_us, step.end_us])
+        });
+        let of_phases = self.phases.iter().flat_map(|phase| [phase.start_us, phase.end_us]);
+        let of_path = self.critical_path.iter().flat_map(|segment| [segment.start_us, segment.end_us]);
+        let own = [self.wall_us, self.record_us].into_iter().chain(self.images.iter().map(|image| image.size));
+        own.chain(of_steps).chain(of_phases).chain(of_path).all(|number| number <= MOST)
+    }
+
     /// The steps that ran, and those that were known.
     pub fn counts(&self) -> (usize, usize) {
         let count =
@@ -209,22 +310,30 @@ impl BuildRecord {
         (count(|outcome| outcome == Outcome::Ran), count(|outcome| outcome == Outcome::Cached))
     }
 
+    /// How many steps came to what end: `2 ran, 5 cached, 1 failed`.
+    pub fn tally(&self) -> String {
+        let (ran, cached) = self.counts();
+        let mut text = format!("{ran} ran, {cached} cached");
+        let stopped = if self.status == Status::Canceled { "interrupted" } else { "stopped" };
+        for (wanted, word) in [(Outcome::Failed, "failed"), (Outcome::Canceled, stopped)] {
+            let count = self.steps.iter().filter(|step| step.counts && step.outcome == wanted).count();
+            if count > 0 {
+                text.push_str(&format!(", {count} {word}"));
+            }
+        }
+        text
+    }
+
     /// The step whose own change is why `step` was not found: itself, or one that it is made of.
     pub fn root<'a>(&'a self, step: &'a StepRecord) -> &'a StepRecord {
-        let mut root = step;
-        // A record from elsewhere may go round in a circle.
-        for _ in 0..self.steps.len() {
-            let Some(Cause::Parent { vertex, .. }) = &root.cause else { break };
-            let Some(parent) = self.vertex(*vertex).filter(|parent| parent.outcome != Outcome::Cached) else { break };
-            root = parent;
-        }
-        root
+        let root = self.index().roots.get(&step.vertex);
+        root.and_then(|root| self.vertex(*root)).unwrap_or(step)
     }
 
     /// The steps that were not found only because this one was not.
     pub fn dragged_by(&self, root: &StepRecord) -> Vec<&StepRecord> {
-        let others = self.steps.iter().filter(|step| step.vertex != root.vertex);
-        others.filter(|step| step.outcome != Outcome::Cached && self.root(step).vertex == root.vertex).collect()
+        let places = self.index().dragged.get(&root.vertex);
+        places.into_iter().flatten().filter_map(|place| self.steps.get(*place)).collect()
     }
 
     /// How people name a step in this build: by its number where a stage was built for several platforms.
@@ -240,6 +349,10 @@ impl BuildRecord {
 
     /// A step by its vertex.
     pub fn vertex(&self, vertex: u32) -> Option<&StepRecord> {
-        self.steps.iter().find(|step| step.vertex == vertex)
+        self.steps.get(*self.index().places.get(&vertex)?)
+    }
+
+    fn index(&self) -> &Index {
+        self.index.0.get_or_init(|| Index::of(&self.steps))
     }
 }

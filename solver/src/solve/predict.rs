@@ -51,6 +51,7 @@ pub async fn predict<W: Worker, R: Reporter>(
     let ports = Ports { graph, worker, reporter, admission: &() };
     let (needed, mut known) = needed(&ports, prepared)?;
     let mut untold = BTreeSet::new();
+    let mut promised = BTreeSet::new();
     let mut predictions: BTreeMap<VertexId, Prediction> =
         prepared.reachable.iter().map(|id| (*id, Prediction::Known)).collect();
     for id in prepared.reachable.iter().filter(|id| needed.contains(id)) {
@@ -60,6 +61,11 @@ pub async fn predict<W: Worker, R: Reporter>(
         let inputs: Option<Vec<&Record>> = graph.inputs(*id).iter().map(|input| known.get(input)).collect();
         let keys = prepared.keys(*id);
         let vertex = graph.vertex(*id);
+        // A twin of it runs: it need not.
+        let can_be_shared = !matches!(vertex.op, Op::Merge | Op::Source(Source::Image { .. })) && !vertex.no_cache;
+        if can_be_shared && !promised.insert(keys.definition) {
+            continue;
+        }
         let found = match inputs {
             Some(inputs) if vertex.op == Op::Merge => Some(merge(inputs.into_iter())),
             _ if vertex.no_cache => None,

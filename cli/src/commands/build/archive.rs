@@ -53,11 +53,11 @@ impl StoreArchive {
         alike.map(|facts| Earlier::Facts(Arc::new(facts))).collect()
     }
 
-    /// At least two of three instructions are the same ones.
+    /// At least half of the instructions are the same ones.
     fn is_like(&self, facts: &BuildFacts) -> bool {
         let theirs = instructions(facts);
         let common = theirs.intersection(&self.instructions).count();
-        common * 3 >= theirs.len().max(self.instructions.len()) * 2
+        common > 0 && common * 2 >= theirs.len().max(self.instructions.len())
     }
 }
 

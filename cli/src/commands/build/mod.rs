@@ -279,6 +279,8 @@ async fn build(
         }
         Ok(Solved::Predicted(json, predictions)) => {
             let prediction = prediction::Shown::new(store, &history, &plan, &recorder, &predictions)?;
+            // It has the contexts, and they their memos.
+            drop(worker);
             for memo in memos {
                 memo.save()?;
             }
@@ -430,7 +432,12 @@ fn unusable(errors: &[LowerError<ImagesError>], source: &Source, quoted: &Quoted
         missing if missing > 1 && missing == errors.len() => {
             CommandError::failed(format!("{missing} base images are missing"))
         }
-        _ => mistakes(&source.name, errors.len()),
+        _ => {
+            // What a flag names is not there: the command line is wrong.
+            let is_flag = |error: &LowerError<ImagesError>| error.diagnostic().code == "UnknownNoCacheFilter";
+            let failed = mistakes(&source.name, errors.len());
+            if errors.iter().all(is_flag) { failed.with_code(2) } else { failed }
+        }
     }
 }
 

@@ -44,6 +44,7 @@ struct State {
     missed: HashSet<u32>,
     phases: Vec<Phase>,
     explainer: Option<Explaining>,
+    compare: Option<Comparison>,
     /// What no cause shows.
     secrets: Secrets,
     /// Done once, when the first step begins.
@@ -57,6 +58,9 @@ enum Explaining {
     Later(Box<dyn FnOnce() -> Explainer<StoreArchive> + Send>),
     Now(Box<Explainer<StoreArchive>>),
 }
+
+/// Whether a vertex that ran made what it made under the earlier key that is asked for.
+type Comparison = Box<dyn Fn(VertexId, &dyn Fn() -> Option<String>) -> bool + Send>;
 
 /// What is to be done when the first step begins.
 type FirstStep = Box<dyn FnOnce() + Send>;
@@ -104,6 +108,11 @@ impl Recorder {
     /// From now on misses are explained, by what `make` makes.
     pub(super) fn explain_with(&self, make: Box<dyn FnOnce() -> Explainer<StoreArchive> + Send>) {
         self.state().explainer = Some(Explaining::Later(make));
+    }
+
+    /// From now on what a step made is compared, by `compare`, with what it made before.
+    pub(super) fn compare_with(&self, compare: Comparison) {
+        self.state().compare = Some(compare);
     }
 
     /// From now on these are not shown.
@@ -194,6 +203,19 @@ impl State {
         }
     }
 
+    /// A step that made the same as before is no reason for another to miss.
+    fn forgive(&mut self, vertex: VertexId) {
+        let Some(compare) = self.compare.take() else { return };
+        let begun = Instant::now();
+        let explainer = self.explainer();
+        let earlier = || explainer?.earlier_key(number(vertex));
+        if compare(vertex, &earlier) {
+            self.missed.remove(&number(vertex));
+        }
+        self.compare = Some(compare);
+        self.took += begun.elapsed();
+    }
+
     fn explain(&mut self, vertex: VertexId) -> Option<Cause> {
         let begun = Instant::now();
         let missed = std::mem::take(&mut self.missed);
@@ -253,6 +275,9 @@ impl Reporter for Recorder {
                     Event::Failed { .. } => Outcome::Failed,
                     _ => Outcome::Canceled,
                 });
+                if matches!(event, Event::Done) {
+                    state.forgive(vertex);
+                }
             }
         }
         self.plain.on_event(vertex, event);

@@ -22,6 +22,7 @@ use bld_solver::explain::Explainer;
 use bld_solver::explain::facts;
 use bld_solver::explain::facts::BuildFacts;
 use bld_solver::explain::facts::IgnoreFile;
+use bld_solver::explain::facts::StepFacts;
 use bld_solver::explain::facts::instruction;
 use bld_solver::explain::facts::number;
 use bld_solver::graph::VertexId;
@@ -33,6 +34,7 @@ use bld_solver::record::LogReference;
 use bld_solver::record::Outcome;
 use bld_solver::record::SCHEMA;
 use bld_solver::record::Status;
+use bld_solver::record::StepIndex;
 use bld_solver::record::StepRecord;
 use bld_solver::record::arguments::Argument;
 use bld_solver::record::arguments::arguments;
@@ -88,21 +90,29 @@ struct Known {
     plan: Arc<Plan>,
     prepared: Prepared,
     ignore_files: BTreeMap<String, IgnoreFile>,
+    secrets: Secrets,
     /// Made when somebody asks: a build that finds everything needs none.
     facts: OnceLock<Arc<BuildFacts>>,
 }
 
 impl Known {
     fn facts(&self) -> &Arc<BuildFacts> {
-        let make = || BuildFacts::of(&self.plan.graph, &self.prepared, self.ignore_files.clone());
-        self.facts.get_or_init(|| Arc::new(make()))
+        let make = || {
+            let mut facts = BuildFacts::of(&self.plan.graph, &self.prepared, self.ignore_files.clone());
+            // What is compared is what was stored: without secrets on both sides.
+            if !self.secrets.is_empty() {
+                facts.steps.iter_mut().for_each(|step| mask(step, &self.secrets));
+            }
+            Arc::new(facts)
+        };
+        self.facts.get_or_init(make)
     }
 
     fn explainer(&self, archive: StoreArchive) -> Explainer<StoreArchive> {
         let graph = &self.plan.graph;
         let reachable = self.prepared.reachable().iter();
         let forced = reachable.clone().filter(|id| graph.vertex(**id).no_cache).map(|id| number(*id)).collect();
-        let names = reachable.map(|id| (number(*id), graph.vertex(*id).name.clone())).collect();
+        let names = reachable.map(|id| (number(*id), self.secrets.masked(&graph.vertex(*id).name))).collect();
         Explainer::new(Arc::clone(self.facts()), archive, forced, names)
     }
 }
@@ -177,12 +187,22 @@ impl<'a> Recording<'a> {
     /// The keys are known: from now on misses can be explained.
     pub(super) fn prepared(&mut self, prepared: Prepared, ignore_files: BTreeMap<String, IgnoreFile>) {
         let begun = Instant::now();
-        let known = Arc::new(Known { plan: Arc::clone(&self.plan), prepared, ignore_files, facts: OnceLock::new() });
+        let known = Arc::new(Known {
+            plan: Arc::clone(&self.plan),
+            prepared,
+            ignore_files,
+            secrets: self.secrets.clone(),
+            facts: OnceLock::new(),
+        });
         let (later, store, project) = (Arc::clone(&known), self.store.clone(), self.subject.project.clone());
         self.recorder.hide(self.secrets.clone());
         self.recorder.explain_with(Box::new(move || {
             let archive = StoreArchive::new(store, project, later.facts());
             later.explainer(archive)
+        }));
+        let (later, store) = (Arc::clone(&known), self.store.clone());
+        self.recorder.compare_with(Box::new(move |vertex, earlier| {
+            is_as_before(&store, later.prepared.keys(vertex).definition, earlier)
         }));
         self.known = Some(known);
         if !self.stored.get() {
@@ -271,6 +291,7 @@ impl<'a> Recording<'a> {
             steps: Vec::new(),
             critical_path: Vec::new(),
             arguments: self.subject.arguments.clone(),
+            index: StepIndex::default(),
         }
     }
 
@@ -289,6 +310,7 @@ impl<'a> Recording<'a> {
                 seen.outcome.unwrap_or(if reached.contains(id) { Outcome::Cached } else { Outcome::NotReached });
             steps.push(self.step(*id, key, seen, outcome, origin));
         }
+        keep_cutoffs(&mut steps);
         steps.sort_by_key(|step| (step.number.is_none(), step.number, step.vertex));
         steps
     }
@@ -317,6 +339,7 @@ impl<'a> Recording<'a> {
             name: self.secrets.masked(&vertex.name),
             stage: vertex.stage.clone(),
             step: vertex.step,
+            platform: vertex.platform.clone(),
             instruction: self.secrets.masked(instruction(&vertex.name)),
             line: self.subject.lines.get(&id).copied(),
             inputs: self.plan.graph.inputs(id).into_iter().map(number).collect(),
@@ -324,6 +347,7 @@ impl<'a> Recording<'a> {
             outcome,
             cause_text: seen.cause.as_ref().map(|cause| self.secrets.masked(&cause.to_string())),
             cause: seen.cause.and_then(|cause| self.masked_cause(cause)),
+            // What is made of it is not known yet: `keep_cutoffs`.
             same_result: outcome == Outcome::Ran && origin.as_ref().is_some_and(|origin| origin.same_result),
             start_us: seen.start_us,
             end_us: seen.end_us,
@@ -393,7 +417,6 @@ impl<'a> Recording<'a> {
             let mut facts = BuildFacts::clone(known.facts());
             for step in &mut facts.steps {
                 step.finished = is_finished(step.vertex);
-                self.mask(step);
             }
             // Text and numbers always have a JSON form.
             serde_json::to_vec(&facts).unwrap_or_default()
@@ -401,16 +424,57 @@ impl<'a> Recording<'a> {
         let name = facts::name(&known.plan.graph, &known.prepared, &known.ignore_files, &is_finished);
         Ok(self.store.builds().put(&build, Some(&Facts { name, bytes: &bytes }), KEPT)?)
     }
+}
 
-    fn mask(&self, step: &mut bld_solver::explain::facts::StepFacts) {
-        if self.secrets.is_empty() {
-            return;
+/// Facts of a step without secrets.
+fn mask(step: &mut StepFacts, secrets: &Secrets) {
+    let masked = |text: &mut String| *text = secrets.masked(text);
+    masked(&mut step.instruction);
+    step.parts.iter_mut().for_each(|part| masked(&mut part.value));
+    step.variables.iter_mut().for_each(|variable| masked(&mut variable.value));
+    step.exec = step.exec.take().map(|exec| exec.masked(&|text| secrets.masked(text)));
+}
+
+/// Whether a step that ran made the files that it made under an earlier key.
+fn is_as_before(store: &Store, key: CacheKey, earlier: &dyn Fn() -> Option<String>) -> bool {
+    let found = |key: CacheKey| store.records().get(key).ok().flatten();
+    let Some(now) = found(key).filter(|now| now.origin.as_ref().is_some_and(|origin| origin.same_result)) else {
+        return false;
+    };
+    let mut bytes = [0; 32];
+    let Some(()) = earlier().and_then(|text| hex::decode_to_slice(text, &mut bytes).ok()) else { return false };
+    found(CacheKey::from_stored(bytes)).is_some_and(|before| before.state.id == now.state.id)
+}
+
+/// Of the steps whose files were known, leaves those that made again what they made before, and so let a step made of them be found.
+fn keep_cutoffs(steps: &mut [StepRecord]) {
+    let mut consumers: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (position, step) in steps.iter().enumerate() {
+        for input in &step.inputs {
+            consumers.entry(*input).or_default().push(position);
         }
-        let masked = |text: &mut String| *text = self.secrets.masked(text);
-        masked(&mut step.instruction);
-        step.parts.iter_mut().for_each(|part| masked(&mut part.value));
-        step.variables.iter_mut().for_each(|variable| masked(&mut variable.value));
-        step.exec = step.exec.take().map(|exec| exec.masked(&|text| self.secrets.masked(text)));
+    }
+    let found_below = |step: &StepRecord| {
+        let mut open = vec![step.vertex];
+        let mut seen = HashSet::new();
+        while let Some(vertex) = open.pop() {
+            for consumer in consumers.get(&vertex).into_iter().flatten().filter_map(|at| steps.get(*at)) {
+                match consumer.outcome {
+                    Outcome::Cached if consumer.counts => return true,
+                    // Nobody sees a merge or a stage: what is made of it is what people see.
+                    _ if !consumer.counts && seen.insert(consumer.vertex) => open.push(consumer.vertex),
+                    _ => {}
+                }
+            }
+        }
+        false
+    };
+    let is_new = |step: &StepRecord| {
+        matches!(step.cause, None | Some(Cause::FirstBuild | Cause::NewStep | Cause::NeverFinished))
+    };
+    let kept: Vec<bool> = steps.iter().map(|step| step.same_result && !is_new(step) && found_below(step)).collect();
+    for (step, kept) in steps.iter_mut().zip(kept) {
+        step.same_result = kept;
     }
 }
 

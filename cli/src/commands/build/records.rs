@@ -9,6 +9,7 @@ use bld_executor::output::collector::Posting;
 use bld_solver::record::BuildRecord;
 
 use super::finish::describe;
+use crate::commands::written;
 use crate::environment;
 use crate::error::CommandError;
 use crate::registries::proxies;
@@ -92,6 +93,10 @@ impl Records {
         }
         if let Some(path) = &self.trace {
             describe(path, &report::trace(record))?;
+        }
+        let files = [&self.report, &self.trace];
+        for note in files.into_iter().flatten().filter_map(|path| written::note(record, path)).filter(|_| !quiet) {
+            write_line(&sanitize(&format!("note: {note}")));
         }
         Ok(())
     }

@@ -62,6 +62,9 @@ const HEADINGS: [(&str, &str); 12] = [
 const STANDARD: &str =
     "{{.ID}}\t{{.CreatedSince}}\t{{.Project}}\t{{.Target}}\t{{.Status}}\t{{.Steps}}\t{{.Duration}}\t{{.Image}}";
 
+/// So many builds are listed outside of projects.
+const NEWEST: usize = 20;
+
 /// So much of a directory and of an image's name is shown.
 const SHOWN: usize = 36;
 
@@ -73,10 +76,16 @@ fn list(session: &Session, args: &BuildsListArgs) -> Result<(), CommandError> {
     let count = all.len();
     let those = if args.all || filters.project.is_some() { all } else { steps::of_this_project(all)? };
     let others = if args.all || filters.project.is_some() { 0 } else { count - those.len() };
+    // In no project: nobody asked for all there are.
+    let is_open = !args.all && !args.quiet && args.filters.is_empty() && matches!(format, ListFormat::Table(_));
+    let is_whole_store = is_open && others == 0 && !is_in_project(&those)?;
+    let most = args.last.or(is_whole_store.then_some(NEWEST));
+    let mut left_out = 0;
     let mut found: Vec<(Build, BuildRecord)> = Vec::new();
     for build in those {
-        if args.last.is_some_and(|last| found.len() >= last) {
-            break;
+        if most.is_some_and(|most| found.len() >= most) {
+            left_out += 1;
+            continue;
         }
         match steps::read_record(&build) {
             Ok(record) if filters.fit(&build, &record) => found.push((build, record)),
@@ -95,7 +104,22 @@ fn list(session: &Session, args: &BuildsListArgs) -> Result<(), CommandError> {
         let builds = if others == 1 { "1 build".to_owned() } else { format!("{others} builds") };
         write_line(&format!("note: {builds} of other projects: --all lists them"));
     }
+    if left_out > 0 && args.last.is_none() {
+        write_line(&format!(
+            "note: these are the newest {NEWEST} of {count} builds: --all lists them, -n N the newest N"
+        ));
+    }
     Ok(())
+}
+
+/// Whether the working directory is in the project of these builds.
+fn is_in_project(builds: &[Build]) -> Result<bool, CommandError> {
+    let here = environment::absolute(Path::new(""))?;
+    let is_here = |build: &Build| {
+        let context = Path::new(steps::directory(&build.project));
+        context.is_absolute() && here.starts_with(context)
+    };
+    Ok(builds.iter().any(is_here))
 }
 
 fn row(args: &BuildsListArgs, id: String, build: &Build, record: &BuildRecord) -> Value {
@@ -117,7 +141,7 @@ fn row(args: &BuildsListArgs, id: String, build: &Build, record: &BuildRecord) -
         cut(&one_line(project)),
         ran.to_string(),
         status(record.status).to_owned(),
-        format!("{ran} ran, {cached} cached"),
+        record.tally(),
         record.target.as_deref().map_or_else(|| "-".to_owned(), one_line),
     ];
     Value::Struct(HEADINGS.iter().zip(values).map(|((field, _), value)| Field::new(field, value)).collect())

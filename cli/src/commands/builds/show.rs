@@ -2,6 +2,7 @@
 
 use bld_solver::record::BuildRecord;
 use bld_solver::record::Outcome;
+use bld_solver::record::Phase;
 use bld_solver::record::Status;
 use bld_solver::record::StepRecord;
 use bld_solver::record::critical_path;
@@ -40,31 +41,46 @@ fn text(recorded: &Recorded, no_trunc: bool) -> Result<String, CommandError> {
     let mut out = header(record);
     let cut = |text: &str| if no_trunc { one_line(text) } else { why::shortened(text, SHOWN) };
     out.push('\n');
-    out.push_str(&table::columns(&steps(recorded, &cut)?, 2));
+    let mut rows = steps(recorded, &cut)?;
+    if !no_trunc {
+        let instruction = if record.platforms.len() > 1 { 3 } else { 2 };
+        table::fit(&mut rows, 2, table::width(), &[(instruction, 24), (instruction + 1, 24)]);
+    }
+    out.push_str(&table::columns(&rows, 2));
     let path = if record.critical_path.is_empty() {
         critical_path::critical_path(record)
     } else {
         record.critical_path.clone()
     };
     out.push_str(&waited(record, &path, &cut));
-    if !record.phases.is_empty() {
+    let is_on_path = |name: &str| path.iter().any(|segment| segment.what == Activity::Phase(name.to_owned()));
+    let beside: Vec<&Phase> = record.phases.iter().filter(|phase| !is_on_path(&phase.name)).collect();
+    if !beside.is_empty() {
         out.push_str("\nBeside the steps:\n");
-        let rows = record.phases.iter().map(|phase| {
+        let rows = beside.into_iter().map(|phase| {
             let took = phase.end_us.saturating_sub(phase.start_us);
-            vec![format!("at {}", human_time(phase.start_us)), human_time(took), one_line(&phase.name)]
+            vec![format!("at {}", exact(phase.start_us)), exact(took), one_line(&phase.name)]
         });
         out.push_str(&table::columns(&rows.collect::<Vec<_>>(), 2));
     }
     Ok(out)
 }
 
+/// Milliseconds where they matter: below ten seconds.
+fn exact(us: u64) -> String {
+    match us.saturating_add(500) / 1000 {
+        milliseconds @ 0..1000 => format!("{milliseconds}ms"),
+        milliseconds @ 1000..10_000 => format!("{}.{:03}s", milliseconds / 1000, milliseconds % 1000),
+        _ => human_time(us),
+    }
+}
+
 fn header(record: &BuildRecord) -> String {
-    let (ran, cached) = record.counts();
     let started = jiff::Timestamp::from_microsecond(record.started_us).ok();
     let started = started.map_or_else(String::new, |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
     let took = match record.status {
         Status::Unfinished => "unfinished: it runs, or was killed".to_owned(),
-        other => format!("{} after {}", status(other), human_time(record.wall_us)),
+        other => format!("{} after {}", status(other), exact(record.wall_us)),
     };
     let mut lines = vec![
         ("Build", record.id.clone()),
@@ -73,10 +89,10 @@ fn header(record: &BuildRecord) -> String {
     ];
     lines.extend(record.target.clone().map(|target| ("Target", target)));
     lines.push(("Platforms", record.platforms.join(", ")));
-    lines.push(("Started", format!("{started} ({})", age(record))));
+    lines.push(("Started", format!("{started} ({})", why::in_a_sentence(&age(record)))));
     lines.push(("Status", took));
     lines.extend(record.error.clone().map(|error| ("Error", error)));
-    lines.push(("Steps", format!("{ran} ran, {cached} cached")));
+    lines.push(("Steps", record.tally()));
     for image in &record.images {
         let mut words: Vec<String> = image.names.iter().map(|name| reference::familiar(name)).collect();
         words.push(image.digest.clone());
@@ -91,9 +107,10 @@ fn header(record: &BuildRecord) -> String {
 
 fn steps(recorded: &Recorded, cut: &dyn Fn(&str) -> String) -> Result<Vec<Vec<String>>, CommandError> {
     let record = &recorded.record;
-    let head =
-        ["#", "STEP", "INSTRUCTION", "OUTCOME", "TIME", "CPU", "MEMORY", "READ", "WRITTEN", "LAYER", "FILES", "LOG"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let several = record.platforms.len() > 1;
+    let head = ["INSTRUCTION", "OUTCOME", "TIME", "CPU", "MEMORY", "READ", "WRITTEN", "LAYER", "FILES", "LOG"];
+    let first = ["#", "STEP"].into_iter().chain(several.then_some("PLATFORM"));
+    let mut rows = vec![first.chain(head).map(str::to_owned).collect::<Vec<String>>()];
     let none = || "-".to_owned();
     for step in record.steps.iter().filter(|step| step.number.is_some() || step.step.is_some()) {
         let log = match recorded.log(step)? {
@@ -103,13 +120,13 @@ fn steps(recorded: &Recorded, cut: &dyn Fn(&str) -> String) -> Result<Vec<Vec<St
         };
         let usage = step.usage.as_ref();
         let size = |bytes: Option<u64>| bytes.map_or_else(none, human_size);
-        rows.push(vec![
-            step.number.map_or_else(none, |number| number.to_string()),
-            record.address(step),
+        let mut row = vec![step.number.map_or_else(none, |number| number.to_string()), record.address(step)];
+        row.extend(why::platform(record, step).map(str::to_owned));
+        row.extend([
             cut(&step.instruction),
             cut(&outcome(record, step)),
-            if step.end_us > 0 { human_time(step.wall_us()) } else { none() },
-            usage.map_or_else(none, |usage| human_time(usage.user_us.saturating_add(usage.system_us))),
+            if step.end_us > 0 { exact(step.wall_us()) } else { none() },
+            usage.map_or_else(none, |usage| exact(usage.user_us.saturating_add(usage.system_us))),
             size(usage.map(|usage| usage.peak_memory)),
             size(usage.map(|usage| usage.read_bytes)),
             size(usage.map(|usage| usage.written_bytes)),
@@ -117,6 +134,7 @@ fn steps(recorded: &Recorded, cut: &dyn Fn(&str) -> String) -> Result<Vec<Vec<St
             step.layer_entries.map_or_else(none, |count| count.to_string()),
             log,
         ]);
+        rows.push(row);
     }
     Ok(rows)
 }
@@ -129,7 +147,10 @@ fn outcome(record: &BuildRecord, step: &StepRecord) -> String {
         Outcome::NotReached => "not reached".to_owned(),
         Outcome::Ran => cause.unwrap_or_else(|| "ran".to_owned()),
         Outcome::Failed => cause.map_or_else(|| "failed".to_owned(), |cause| format!("failed; {cause}")),
-        Outcome::Canceled => cause.map_or_else(|| "stopped".to_owned(), |cause| format!("stopped; {cause}")),
+        Outcome::Canceled => {
+            let stopped = why::stopped(record);
+            cause.map_or_else(|| stopped.to_owned(), |cause| format!("{stopped}; {cause}"))
+        }
     }
 }
 
@@ -143,26 +164,38 @@ fn waited(record: &BuildRecord, path: &[Segment], cut: &dyn Fn(&str) -> String) 
     let per_mille = named.saturating_mul(1000) / record.wall_us;
     let mut out = format!(
         "\nCritical path: {} of {} ({}.{}%)\n",
-        human_time(named),
-        human_time(record.wall_us),
+        exact(named),
+        exact(record.wall_us),
         per_mille / 10,
         per_mille % 10
     );
     let step = |vertex: u32| record.vertex(vertex);
-    let rows = path.iter().map(|segment| {
-        let what = match &segment.what {
-            Activity::Step(vertex) => step(*vertex).map_or_else(
-                || format!("step {vertex}"),
-                |step| format!("{} {}", record.address(step), cut(&step.instruction)),
-            ),
-            Activity::Phase(name) => one_line(name),
-            Activity::Waiting(vertex) => {
-                format!("before {}", step(*vertex).map_or_else(|| vertex.to_string(), |step| record.address(step)))
-            }
-            Activity::Other => "(not recorded)".to_owned(),
-        };
-        vec![format!("at {}", human_time(segment.start_us)), human_time(length(segment)), what]
-    });
-    out.push_str(&table::columns(&rows.collect::<Vec<_>>(), 2));
+    // The parts are whole: what is folded is counted, and comes last.
+    let is_short = |segment: &&Segment| length(segment).saturating_mul(100) < record.wall_us;
+    let (short, long): (Vec<&Segment>, Vec<&Segment>) = path.iter().partition(is_short);
+    let mut rows: Vec<Vec<String>> = long
+        .into_iter()
+        .map(|segment| {
+            let what = match &segment.what {
+                Activity::Step(vertex) => step(*vertex).map_or_else(
+                    || format!("step {vertex}"),
+                    |step| format!("{} {}", record.address(step), cut(&step.instruction)),
+                ),
+                Activity::Phase(name) => one_line(name),
+                Activity::Waiting(vertex) => {
+                    format!("before {}", step(*vertex).map_or_else(|| vertex.to_string(), |step| record.address(step)))
+                }
+                Activity::Other => "(not recorded)".to_owned(),
+            };
+            vec![format!("at {}", exact(segment.start_us)), exact(length(segment)), what]
+        })
+        .collect();
+    if !short.is_empty() {
+        let together = short.iter().map(|segment| length(segment)).sum();
+        let parts =
+            if short.len() == 1 { "1 shorter part".to_owned() } else { format!("{} shorter parts", short.len()) };
+        rows.push(vec![String::new(), exact(together), parts]);
+    }
+    out.push_str(&table::columns(&rows, 2));
     out
 }

@@ -63,6 +63,9 @@ impl Limit {
 
     fn reason(&self) -> String {
         match self.amount {
+            Amount::Bytes(_) if self.text.ends_with(|letter: char| letter.is_ascii_digit()) => {
+                format!("to stay under {}B", self.text)
+            }
             Amount::Bytes(_) => format!("to stay under {}", self.text),
             Amount::Percent(_) => format!("to stay under {} of the disk", self.text),
         }
@@ -175,6 +178,7 @@ mod tests {
             assert_eq!(Limit::parse(text), None, "{text}");
         }
         assert_eq!(Limit::parse("20GB").unwrap().reason(), "to stay under 20GB");
+        assert_eq!(Limit::parse("0").unwrap().reason(), "to stay under 0B");
         assert_eq!(Limit::parse("10%").unwrap().reason(), "to stay under 10% of the disk");
     }
 

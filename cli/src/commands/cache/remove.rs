@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use bld_cache::CacheKey;
 use bld_cache::Store;
 
+use super::list::cut;
 use super::rows;
 use super::rows::Row;
 use crate::args::cache::CacheRemoveArgs;
@@ -15,6 +16,9 @@ use crate::error::CommandError;
 use crate::ui::human_size;
 use crate::ui::one_line;
 use crate::ui::plain::write_line;
+
+/// Longer instructions are cut off.
+const WIDTH: usize = 60;
 
 /// What tombstones say.
 const REASON: &str = "by bld cache rm";
@@ -45,10 +49,11 @@ pub(super) fn run(store: &Store, args: &CacheRemoveArgs) -> Result<(), CommandEr
         .filter(|place| !place.is_empty())
         .collect();
     if !again.is_empty() {
-        let verb = if again.len() == 1 { "runs" } else { "run" };
+        let (them, make) = if again.len() == 1 { ("it", "makes") } else { ("them", "make") };
+        let they = if again.len() == 1 { "it" } else { "they" };
         let again: Vec<String> = again.into_iter().map(one_line).collect();
         write_line(&format!(
-            "note: {} {verb} again when a build comes by; what stands upon that is found again if it makes the same files",
+            "note: the next build makes {} again; steps after {them} stay cached if {they} {make} the same files",
             again.join(", ")
         ));
     }
@@ -86,7 +91,7 @@ fn one_by_one(store: &Store, rows: Vec<Row>, texts: &[String]) -> Result<Vec<Row
     let here = rows::numbers_here(store)?;
     let mut wanted = BTreeSet::new();
     for text in texts {
-        let found = rows::named(&rows, &here, text)?;
+        let found = rows::named(store, &rows, &here, text)?;
         if found.is_empty() {
             return Err(CommandError::failed(format!("there is no result `{text}`: nothing was removed"))
                 .hint("`bld cache ls --all` lists the results"));
@@ -99,8 +104,8 @@ fn one_by_one(store: &Store, rows: Vec<Row>, texts: &[String]) -> Result<Vec<Row
 fn line(row: &Row) -> String {
     let shown = match (row.place.as_str(), row.instruction.as_str()) {
         ("", "") => "<none>".to_owned(),
-        ("", instruction) => one_line(instruction),
-        (place, instruction) => format!("[{}] {}", one_line(place), one_line(instruction)),
+        ("", instruction) => cut(&one_line(instruction), WIDTH),
+        (place, instruction) => format!("[{}] {}", one_line(place), cut(&one_line(instruction), WIDTH)),
     };
     format!("Removed: {}   {shown}", row.short_id())
 }

@@ -13,6 +13,9 @@ use crate::error::CommandError;
 /// So many digits of a key tell results apart well enough.
 pub(super) const SHORT: usize = 12;
 
+/// Fewer digits name no result.
+const LEAST: usize = 4;
+
 /// A result.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -82,7 +85,10 @@ impl Row {
 /// A project as people know it.
 pub(super) fn shown_project(project: &str) -> String {
     match project.split_once('\0') {
-        Some((directory, dockerfile)) => format!("{directory} ({dockerfile})"),
+        Some((directory, dockerfile)) => {
+            let inside = Path::new(dockerfile).strip_prefix(directory).ok().and_then(Path::to_str);
+            format!("{directory} ({})", inside.unwrap_or(dockerfile))
+        }
         None => project.to_owned(),
     }
 }
@@ -151,8 +157,25 @@ fn address(text: &str) -> Option<(Option<&str>, u32)> {
     }
 }
 
+/// Whether a step is named by its number: nobody types only digits of an ID, and so few of them.
+pub(super) fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let is_short = text.starts_with('#') || digits.len() < LEAST;
+    is_short && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The results that an argument names: the one of an ID, or those of a step. Which of them comes first was used last.
-pub(super) fn named<'a>(rows: &'a [Row], here: &[i64], text: &str) -> Result<Vec<&'a Row>, CommandError> {
+pub(super) fn named<'a>(
+    store: &Store,
+    rows: &'a [Row],
+    here: &[i64],
+    text: &str,
+) -> Result<Vec<&'a Row>, CommandError> {
+    if is_number(text) {
+        let record = steps::find_build(store, None)?;
+        let key = &steps::find_step(&record, Some(text))?.key;
+        return Ok(rows.iter().filter(|row| !key.is_empty() && row.is_called(key)).collect());
+    }
     if let Some((Some(stage), step)) = address(text) {
         let fits = |row: &&Row| row.step == Some(step) && row.is_in_stage(stage) && here.contains(&row.result.number);
         return Ok(rows.iter().filter(fits).collect());
@@ -161,6 +184,10 @@ pub(super) fn named<'a>(rows: &'a [Row], here: &[i64], text: &str) -> Result<Vec
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(CommandError::usage(format!("`{text}` is neither an ID nor a step"))
             .hint("`bld cache ls` lists the results; a step is written build:2 for `[build 2/4]`"));
+    }
+    if id.len() < LEAST {
+        return Err(CommandError::usage(format!("`{text}` is too short for an ID"))
+            .hint(format!("write {LEAST} digits of it or more; a step is written build:2 for `[build 2/4]`")));
     }
     let found: Vec<&Row> = rows.iter().filter(|row| row.is_called(&id)).collect();
     if found.len() > 1 {

@@ -52,7 +52,7 @@ struct Layer {
 
 pub(super) fn run(store: &Store, args: &CacheShowArgs) -> Result<(), CommandError> {
     let rows = rows::rows(store)?;
-    let found = rows::named(&rows, &rows::numbers_here(store)?, &args.result)?;
+    let found = rows::named(store, &rows, &rows::numbers_here(store)?, &args.result)?;
     let Some(row) = found.first() else { return gone(store, &args.result) };
     if found.len() > 1 {
         write_line(&format!(
@@ -87,7 +87,7 @@ fn gone(store: &Store, text: &str) -> Result<(), CommandError> {
         CommandError::failed(format!("there is no result `{text}`"))
             .hint("`bld cache ls --all` lists the results; a step is written build:2 for `[build 2/4]`")
     };
-    let id = if text.contains(':') {
+    let id = if text.contains(':') || rows::is_number(text) {
         // The key that the last build looked for.
         let record = steps::find_build(store, None).map_err(|_| unknown())?;
         steps::find_step(&record, Some(text))?.key.clone()
@@ -101,7 +101,12 @@ fn gone(store: &Store, text: &str) -> Result<(), CommandError> {
     let now = environment::now().seconds;
     let line = |key: &str, tombstone: &Tombstone| {
         let age = human_age(now - tombstone.seconds);
-        format!("{}   removed {age} {} ({})\n", &key[..rows::SHORT], one_line(&tombstone.reason), at(tombstone.seconds))
+        format!(
+            "{}   removed {age} {} ({})\n",
+            &key[..rows::SHORT],
+            one_line(&tombstone.reason),
+            date(tombstone.seconds)
+        )
     };
     print(&found.iter().map(|(key, tombstone)| line(&key.to_string(), tombstone)).collect::<String>())
 }
@@ -151,7 +156,7 @@ fn text(row: &Row, layers: &[Layer], parts: &[KeyPart], log: Option<u64>) -> Str
     line("Instruction", if row.instruction.is_empty() { "<none>" } else { &row.instruction });
     if let Some(origin) = &record.origin {
         line("Project", &row.shown_project());
-        line("Made by", &format!("build {}, vertex {}", origin.build, origin.step));
+        line("Made by", &format!("build {0}: `bld builds show {0}`", origin.build));
         line("Cost", &human_time(origin.took_us));
         let log = match log {
             None => "none, or it is gone".to_owned(),
@@ -162,8 +167,8 @@ fn text(row: &Row, layers: &[Layer], parts: &[KeyPart], log: Option<u64>) -> Str
         };
         line("Log", &log);
     }
-    line("Created", &format!("{} ({})", at(record.created.seconds), human_age(now - record.created.seconds)));
-    line("Last used", &format!("{} ({})", at(row.result.last_used), human_age(now - row.result.last_used)));
+    line("Created", &format!("{} ({})", date(record.created.seconds), human_age(now - record.created.seconds)));
+    line("Last used", &format!("{} ({})", date(row.result.last_used), human_age(now - row.result.last_used)));
     line("Size", &human_size(row.size));
     line("State", &hex::encode(record.state.id.as_bytes()));
     for key in &row.result.keys {
@@ -174,12 +179,22 @@ fn text(row: &Row, layers: &[Layer], parts: &[KeyPart], log: Option<u64>) -> Str
     }
     if !parts.is_empty() {
         out.push_str("Made of:\n");
-        for part in parts {
+        for part in parts.iter().filter(|part| says_something(part)) {
             let line = format!("  {:<14} {}", one_line(&part.name), one_line(&part.value));
             let _ = writeln!(out, "{}", line.trim_end());
         }
     }
     out
+}
+
+/// Whether a part of a key is for people: that there is none of something, and which kind of key it is, is not.
+fn says_something(part: &KeyPart) -> bool {
+    !matches!((part.name.as_str(), part.value.as_str()), ("script", "none") | ("mounts", "0") | ("by", _) | (_, ""))
+}
+
+/// A time as people read it.
+fn date(seconds: i64) -> String {
+    at(seconds).replace(" +0000 UTC", " UTC")
 }
 
 fn value(row: &Row, layers: &[Layer], parts: Vec<KeyPart>, log: Option<u64>) -> Value {

@@ -60,7 +60,11 @@ pub(super) fn find(store: &Store, wanted: Wanted<'_>) -> Result<StepFiles, Comma
     }
     let record = steps::find_build(store, wanted.build)?;
     let step = match wanted.step {
-        Some(text) => steps::find_step(&record, Some(text))?,
+        Some(text) => match steps::find_step(&record, Some(text)) {
+            Ok(step) => step,
+            Err(error) if wanted.build.is_none() => return Err(error.maybe_hint(elsewhere(store, text)?)),
+            Err(error) => return Err(error),
+        },
         None => record.steps.iter().find(|step| step.outcome == Outcome::Failed).ok_or_else(|| {
             CommandError::failed("no step of the last build failed")
                 .hint("name a step that went well: `bld shell STAGE:N`, or a stage for its last step")
@@ -92,6 +96,17 @@ pub(super) fn find(store: &Store, wanted: Wanted<'_>) -> Result<StepFiles, Comma
         None => Some("no RUN came before: the environment is empty, the user is root".to_owned()),
     };
     Ok(StepFiles { layers, facts: run.and_then(|run| run.exec.clone()), notes, borrowed })
+}
+
+/// Which build has a step that the last one has not.
+fn elsewhere(store: &Store, step: &str) -> Result<Option<String>, CommandError> {
+    for build in steps::of_this_project(store.builds().newest(None, usize::MAX)?)? {
+        // One of another version says nothing.
+        if steps::read_record(&build).is_ok_and(|record| steps::find_step(&record, Some(step)).is_ok()) {
+            return Ok(Some(format!("`--build {}` has it, the newest build that does", steps::short_id(&build.id))));
+        }
+    }
+    Ok(None)
 }
 
 fn of_kept(kept: Kept, before: bool, name: Option<&str>) -> StepFiles {

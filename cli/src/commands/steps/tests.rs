@@ -92,6 +92,54 @@ fn steps_of_one_stage() {
 }
 
 #[test]
+fn addresses_say_what_progress_says_and_are_understood() {
+    let mut several = record("1-a", &[("build", Some(2), Some(1), "ran"), ("1", Some(3), Some(11), "ran")]);
+    several.steps[0].name = "[build 2/2] RUN make".to_owned();
+    several.steps[1].name = "[linux/amd64 stage-1 3/4] RUN [1/2] x".to_owned();
+    let mut one = record("1-a", &[("0", Some(2), Some(5), "ran"), ("0", Some(3), Some(6), "ran")]);
+    one.steps[0].name = "[linux/amd64 2/3] RUN a".to_owned();
+    one.steps[1].name = "[3/3] RUN b".to_owned();
+    for (record, texts, vertex) in [
+        (&several, &["build:2", "#1", "[build 2/2]"][..], 0),
+        (&several, &["stage-1:3", "1:3", "#11", "11", "stage-1", "[linux/amd64 stage-1 3/4]"], 1),
+        (&one, &["2", "0:2", "stage-0:2", "#5", "[linux/amd64 2/3]"], 0),
+        (&one, &["3", "0:3", "#6", "6", "[3/3]"], 1),
+    ] {
+        assert_eq!(record.address(&record.steps[vertex]), texts[0]);
+        for text in texts {
+            assert_eq!(meant(record, Some(text)), vertex.to_string(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finished_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store"), environment::now).unwrap();
+    let put = |started_us: i64, id: &str, status: Status| {
+        let record = serde_json::to_vec(&BuildRecord { status, ..record(id, &[]) }).unwrap();
+        let build = Build { id: id.to_owned(), project: "/elsewhere".to_owned(), started_us, record };
+        store.builds().put(&build, None, 100).unwrap();
+    };
+    let found = |text: &str| {
+        let (build, passed_over) = find_silently(&store, Some(text)).unwrap();
+        (build.id, passed_over)
+    };
+    let pair = |id: &str, passed_over: Option<&str>| (id.to_owned(), passed_over.map(str::to_owned));
+    put(1, "1000-aa", Status::Unfinished);
+    assert_eq!(found("last"), pair("1000-aa", None), "there is no other");
+    put(2, "1001-bb", Status::Canceled);
+    assert_eq!(found("last"), pair("1001-bb", None));
+    put(3, "1002-cc", Status::Unfinished);
+    put(4, "1003-dd", Status::Succeeded);
+    put(5, "1004-ee", Status::Unfinished);
+    assert_eq!(found("last"), pair("1003-dd", Some("1004-ee")));
+    assert_eq!(found("-2"), pair("1001-bb", Some("1004-ee")));
+    assert_eq!(found("ee"), pair("1004-ee", None));
+    assert!(find_silently(&store, Some("-3")).is_err());
+}
+
+#[test]
 fn a_step_of_two_platforms_has_two_numbers() {
     let record = record("1-a", &[("0", Some(2), Some(1), "ran"), ("0", Some(2), Some(2), "ran")]);
     assert!(meant(&record, Some("0:2")).starts_with("error: `0:2` could be 0:2 (#1) or 0:2 (#2)"));

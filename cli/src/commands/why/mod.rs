@@ -29,16 +29,28 @@ use crate::ui::table;
 const SHOWN: usize = 40;
 
 pub(super) fn run(session: &Session, args: &WhyArgs) -> Result<(), CommandError> {
-    let recorded = Recorded::find(session, args.build.as_deref())?;
-    if let Some(text) = &args.step {
+    let names: Vec<&str> = args.names.iter().map(String::as_str).collect();
+    let (recorded, step) = match (args.build.as_deref(), names.as_slice()) {
+        (None, []) => (Recorded::find(session, None)?, None),
+        (None, [only]) => Recorded::find_with_step(session, Some(only), None)?,
+        (None, [build, step, ..]) => Recorded::find_with_step(session, Some(build), Some(step))?,
+        (Some(build), names @ ([] | [_])) => {
+            (Recorded::find(session, Some(build))?, names.first().map(|step| (*step).to_owned()))
+        }
+        (Some(_), [build, ..]) => {
+            return Err(CommandError::usage(format!("`{build}` and `--build` both name a build")));
+        }
+    };
+    let format = if args.json { "json" } else { args.format.as_str() };
+    if let Some(text) = &step {
         let step = steps::find_step(&recorded.record, Some(text))?;
-        return match args.format.as_str() {
+        return match format {
             "text" => print(&story::text(&recorded, step)?),
             format => print(&rendered(format, &story::json(&recorded, step)?)?),
         };
     }
-    match args.format.as_str() {
-        "text" => print(&all(&recorded.record)),
+    match format {
+        "text" => print(&all(&recorded.record, args.no_trunc)),
         format => print(&rendered(format, &all_json(&recorded.record))?),
     }
 }
@@ -76,6 +88,17 @@ pub(super) fn cause(record: &BuildRecord, step: &StepRecord) -> Option<String> {
     Some(format!("{parent} is another than before"))
 }
 
+/// The platform of a step where there are several.
+pub(super) fn platform<'a>(record: &BuildRecord, step: &'a StepRecord) -> Option<&'a str> {
+    let shown = if step.platform.is_empty() { "any" } else { step.platform.as_str() };
+    (record.platforms.len() > 1).then_some(shown)
+}
+
+/// What stopped a step.
+pub(super) fn stopped(record: &BuildRecord) -> &'static str {
+    if record.status == Status::Canceled { "interrupted" } else { "stopped" }
+}
+
 /// The steps that were not cached: those with a cause of their own first.
 fn missed(record: &BuildRecord) -> (Vec<&StepRecord>, Vec<&StepRecord>) {
     let is_miss =
@@ -83,11 +106,11 @@ fn missed(record: &BuildRecord) -> (Vec<&StepRecord>, Vec<&StepRecord>) {
     record.steps.iter().filter(is_miss).partition(|step| record.root(step).vertex == step.vertex)
 }
 
-fn all(record: &BuildRecord) -> String {
+fn all(record: &BuildRecord, no_trunc: bool) -> String {
     let (roots, dragged) = missed(record);
     let (_, cached) = record.counts();
     let saved: u64 = saved(record);
-    let head = format!("build {}, {}", steps::short_id(&record.id), age(record));
+    let head = format!("build {}, {}", steps::short_id(&record.id), in_a_sentence(&age(record)));
     let and_saved = if saved == 0 { String::new() } else { format!(", which saved {}", human_time(saved)) };
     let not_reached = record.steps.iter().filter(|step| step.counts && step.outcome == Outcome::NotReached).count();
     let missing = match not_reached {
@@ -97,7 +120,7 @@ fn all(record: &BuildRecord) -> String {
     };
     let ended = match (record.status, &record.error) {
         (Status::Failed, Some(error)) => format!("it failed: {}\n", one_line(error)),
-        (Status::Canceled, _) => "it was canceled\n".to_owned(),
+        (Status::Canceled, _) => "it was interrupted\n".to_owned(),
         (Status::Unfinished, _) => "it runs, or was killed\n".to_owned(),
         _ => String::new(),
     };
@@ -115,38 +138,75 @@ fn all(record: &BuildRecord) -> String {
         counted(roots.len() + dragged.len()),
         human_time(cost(roots.iter().chain(&dragged)))
     );
-    let mut rows = vec![["STEP", "TIME", "INSTRUCTION", "WHY"].map(str::to_owned).to_vec()];
-    for step in roots.iter().chain(&dragged) {
-        let mut why = cause(record, step).unwrap_or_else(|| "not known".to_owned());
-        match step.outcome {
-            Outcome::Failed => why.push_str(" (failed)"),
-            Outcome::Canceled => why.push_str(" (stopped)"),
-            _ if step.same_result => why.push_str(" (made the same files: what is below it was found)"),
-            _ => {}
-        }
-        let time = human_time(step.wall_us());
-        rows.push(vec![record.address(step), time, shortened(&step.instruction, SHOWN), one_line(&why)]);
-    }
-    out.push_str(&table::columns(&rows, 2));
-    out.push('\n');
+    let steps: Vec<&StepRecord> = roots.iter().chain(&dragged).copied().collect();
+    out.push_str(&rows(record, &steps, no_trunc));
+    let mut notes = same(record, &steps);
     for root in &roots {
         let followers =
             record.dragged_by(root).into_iter().filter(|step| step.end_us > 0 && step.counts).collect::<Vec<_>>();
         if !followers.is_empty() {
             let together = human_time(cost(followers.iter()) + root.wall_us());
-            out.push_str(&format!(
+            notes.push_str(&format!(
                 "{} and {} because of it: {together}\n",
                 record.address(root),
                 counted(followers.len())
             ));
         }
     }
-    out.push_str(&missing);
-    out.push_str(&ended);
+    notes.push_str(&missing);
+    notes.push_str(&ended);
     for advice in advice(record) {
-        out.push_str(&format!("note: {}\n", one_line(&advice.text)));
+        notes.push_str(&format!("note: {}\n", one_line(&advice.text)));
+    }
+    if !notes.is_empty() {
+        out.push('\n');
+        out.push_str(&notes);
     }
     out
+}
+
+/// The table of steps. The instruction gives way to the cause where both do not fit.
+fn rows(record: &BuildRecord, steps: &[&StepRecord], no_trunc: bool) -> String {
+    let cells = |step: &str, platform: Option<&str>, rest: [String; 3]| {
+        let first = std::iter::once(step.to_owned()).chain(platform.map(str::to_owned));
+        first.chain(rest).collect::<Vec<String>>()
+    };
+    let several = (record.platforms.len() > 1).then_some("PLATFORM");
+    let mut rows = vec![cells("STEP", several, ["TIME", "INSTRUCTION", "WHY"].map(str::to_owned))];
+    for step in steps {
+        let mut why = cause(record, step).unwrap_or_else(|| "not known".to_owned());
+        match step.outcome {
+            Outcome::Failed => why.push_str(" (failed)"),
+            Outcome::Canceled => why.push_str(&format!(" ({})", stopped(record))),
+            _ => {}
+        }
+        let most = if no_trunc { usize::MAX } else { SHOWN };
+        let rest = [human_time(step.wall_us()), shortened(&step.instruction, most), one_line(&why)];
+        rows.push(cells(&record.address(step), platform(record, step), rest));
+    }
+    if !no_trunc {
+        let why = rows.first().map_or(0, Vec::len).saturating_sub(1);
+        table::fit(&mut rows, 2, table::width(), &[(why.saturating_sub(1), 16), (why, 24)]);
+    }
+    table::columns(&rows, 2)
+}
+
+/// Which steps ran for nothing.
+fn same(record: &BuildRecord, steps: &[&StepRecord]) -> String {
+    let same: Vec<String> = steps.iter().filter(|step| step.same_result).map(|step| record.address(step)).collect();
+    match same.as_slice() {
+        [] => String::new(),
+        [only] => format!("{only} made the same files as before: what is below it was found\n"),
+        [several @ .., last] => {
+            format!("{} and {last} made the same files as before: what is below them was found\n", several.join(", "))
+        }
+    }
+}
+
+/// `About a minute ago` after something else.
+pub(super) fn in_a_sentence(age: &str) -> String {
+    let mut letters = age.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn counted(count: usize) -> String {
@@ -199,6 +259,7 @@ fn step_json(record: &BuildRecord, step: &StepRecord) -> Json {
         "dragged": dragged.iter().map(|step| record.address(step)).collect::<Vec<_>>(),
         "dragged_us": cost(dragged.iter()),
         "key": step.key,
+        "platform": step.platform,
     })
 }
 

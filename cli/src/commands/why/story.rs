@@ -6,6 +6,7 @@ use bld_solver::explain::Cause;
 use bld_solver::explain::files::FileDifference;
 use bld_solver::record::BuildRecord;
 use bld_solver::record::Outcome;
+use bld_solver::record::Status;
 use bld_solver::record::StepRecord;
 use serde_json::Value as Json;
 use serde_json::json;
@@ -14,6 +15,8 @@ use super::advice;
 use super::cause;
 use super::cost;
 use super::counted;
+use super::in_a_sentence;
+use super::platform;
 use super::step_json;
 use crate::commands::recorded::Log;
 use crate::commands::recorded::Recorded;
@@ -36,8 +39,9 @@ impl Earlier {
     fn text(&self) -> String {
         let took = self.took_us.map_or_else(String::new, |took| format!("; it took {}", human_time(took)));
         let seconds = seconds(&self.build);
-        let age =
-            seconds.map_or_else(String::new, |then| format!(", {}", human_age(environment::now().seconds - then)));
+        let age = seconds.map_or_else(String::new, |then| {
+            format!(", {}", in_a_sentence(&human_age(environment::now().seconds - then)))
+        });
         format!("build {}{age}{took}", steps::short_id(&self.build))
     }
 
@@ -61,12 +65,13 @@ pub(super) fn text(recorded: &Recorded, step: &StepRecord) -> Result<String, Com
     let place = step.line.map(|line| format!("line {line} of {}", one_line(&record.dockerfile)));
     let number = step.number.map(|number| format!("shown as #{number} {}", one_line(place_of(&step.name))));
     lines.push(("Where", place.into_iter().chain(number).collect::<Vec<_>>().join(", ")));
-    lines.push(("Outcome", outcome(step)));
+    lines.extend(platform(record, step).map(|platform| ("Platform", platform.to_owned())));
+    lines.push(("Outcome", outcome(record, step)));
     if step.outcome == Outcome::Cached {
         let made = made_by(recorded, step)?;
         lines.push(("Made by", made.as_ref().map_or_else(|| "not known".to_owned(), Earlier::text)));
         let saved = step.took_us.or_else(|| made.and_then(|made| made.took_us));
-        lines.extend(saved.map(|saved| ("Saved", human_time(saved))));
+        lines.extend(saved.filter(|saved| *saved >= 500).map(|saved| ("Saved", human_time(saved))));
     } else {
         let why = cause(record, step).unwrap_or_else(|| "not known".to_owned());
         lines.push(("Why", one_line(&why)));
@@ -113,13 +118,14 @@ fn place_of(name: &str) -> &str {
     name.find("] ").filter(|_| name.starts_with('[')).map_or(name, |end| &name[..=end])
 }
 
-fn outcome(step: &StepRecord) -> String {
+fn outcome(record: &BuildRecord, step: &StepRecord) -> String {
     let took = human_time(step.wall_us());
     let said = match step.outcome {
         Outcome::Cached => return "cached".to_owned(),
         Outcome::NotReached => return "not reached: the build ended before it could begin".to_owned(),
         Outcome::Ran => format!("ran for {took}"),
         Outcome::Failed => format!("failed after {took}"),
+        Outcome::Canceled if record.status == Status::Canceled => format!("interrupted after {took}"),
         Outcome::Canceled => format!("stopped after {took}, because something else failed"),
     };
     let Some(usage) = &step.usage else { return said };

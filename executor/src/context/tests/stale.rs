@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bld_cache::Store;
+use bld_cache::store::KnownFile;
 use bld_cache::tree::ContentHash;
 use bld_oci::ImagePath;
 use bld_oci::Timestamp;
@@ -51,19 +52,22 @@ struct Real {
     store: Store,
     current: Mutex<Option<StoreMemo>>,
     hits: Arc<AtomicU64>,
+    bare: Arc<AtomicU64>,
     remembered: Arc<AtomicU64>,
 }
 
 struct Counted {
     memo: StoreMemo,
     hits: Arc<AtomicU64>,
+    bare: Arc<AtomicU64>,
     remembered: Arc<AtomicU64>,
 }
 
 impl HashMemo for Counted {
-    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash> {
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<KnownFile> {
         let found = self.memo.lookup(path, stat);
         self.hits.fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
+        self.bare.fetch_add(u64::from(found.is_some_and(|known| known.is_bare)), Ordering::Relaxed);
         found
     }
 
@@ -71,16 +75,22 @@ impl HashMemo for Counted {
         self.memo.is_settled(stat)
     }
 
-    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {
+    fn insert(&self, path: &ImagePath, stat: &FileStat, known: KnownFile) {
         self.remembered.fetch_add(1, Ordering::Relaxed);
-        self.memo.insert(path, stat, hash);
+        self.memo.insert(path, stat, known);
     }
 }
 
 impl Real {
     fn new(directory: &Path) -> Real {
         let store = Store::open(&directory.join("store"), || Timestamp::FIXED).unwrap();
-        Real { store, current: Mutex::default(), hits: Arc::default(), remembered: Arc::default() }
+        Real {
+            store,
+            current: Mutex::default(),
+            hits: Arc::default(),
+            bare: Arc::default(),
+            remembered: Arc::default(),
+        }
     }
 }
 
@@ -88,7 +98,8 @@ impl Memory for Real {
     fn open(&self, directory: &Path) -> Arc<dyn HashMemo> {
         let memo = StoreMemo::open(&self.store, directory).unwrap();
         *self.current.lock().unwrap() = Some(memo.clone());
-        Arc::new(Counted { memo, hits: Arc::clone(&self.hits), remembered: Arc::clone(&self.remembered) })
+        let [hits, bare, remembered] = [&self.hits, &self.bare, &self.remembered].map(Arc::clone);
+        Arc::new(Counted { memo, hits, bare, remembered })
     }
 
     fn close(&self, memo: Arc<dyn HashMemo>) {
@@ -103,21 +114,21 @@ type Belief = fn(&FileStat) -> FileStat;
 /// A memo that believes what it should not, as others do.
 struct Credulous {
     believes: Belief,
-    known: Mutex<HashMap<ImagePath, (FileStat, ContentHash)>>,
+    known: Mutex<HashMap<ImagePath, (FileStat, KnownFile)>>,
 }
 
 impl HashMemo for Credulous {
-    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<ContentHash> {
+    fn lookup(&self, path: &ImagePath, stat: &FileStat) -> Option<KnownFile> {
         let known = self.known.lock().unwrap();
-        known.get(path).filter(|(known, _)| (self.believes)(known) == (self.believes)(stat)).map(|(_, hash)| *hash)
+        known.get(path).filter(|(known, _)| (self.believes)(known) == (self.believes)(stat)).map(|(_, known)| *known)
     }
 
     fn is_settled(&self, _stat: &FileStat) -> bool {
         true
     }
 
-    fn insert(&self, path: &ImagePath, stat: &FileStat, hash: ContentHash) {
-        self.known.lock().unwrap().insert(path.clone(), (*stat, hash));
+    fn insert(&self, path: &ImagePath, stat: &FileStat, known: KnownFile) {
+        self.known.lock().unwrap().insert(path.clone(), (*stat, known));
     }
 }
 
@@ -134,13 +145,19 @@ fn digest(tree: &ContextTree) -> [u8; 32] {
     select(CopySource::context(tree), &selector).unwrap().digest(tree).unwrap()
 }
 
-/// The content of every file.
-fn contents(tree: &ContextTree) -> BTreeMap<ImagePath, ContentHash> {
+/// What a file holds, and its extended attributes.
+type Seen = (ContentHash, BTreeMap<Vec<u8>, Vec<u8>>);
+
+/// Every file.
+fn contents(tree: &ContextTree) -> BTreeMap<ImagePath, Seen> {
     let (mut found, mut pending) = (BTreeMap::new(), vec![ImagePath::root()]);
     while let Some(path) = pending.pop() {
-        match tree.node(&path).unwrap().unwrap().kind {
+        let node = tree.node(&path).unwrap().unwrap();
+        match node.kind {
             ViewKind::Directory => pending.extend(tree.children(&path).unwrap().iter().map(|name| path.join(name))),
-            ViewKind::File { .. } => drop(found.insert(path.clone(), tree.content(&path).unwrap())),
+            ViewKind::File { .. } => {
+                found.insert(path.clone(), (tree.content(&path).unwrap(), node.metadata.xattrs));
+            }
             _ => {}
         }
     }
@@ -240,10 +257,11 @@ fn no_trick_makes_it_stale() {
             panic!("{}: {deceived}", place.display());
         }
         let (hits, remembered) = (memory.hits.load(Ordering::Relaxed), memory.remembered.load(Ordering::Relaxed));
+        let bare = memory.bare.load(Ordering::Relaxed);
         drop(std::io::Write::write_all(
             &mut std::io::stderr(),
             format!(
-                "{}: {rounds} rounds in {:.1} s, none stale; {hits} hashes were known, {remembered} became known (seed {seed})\n",
+                "{}: {rounds} rounds in {:.1} s, none stale; {hits} hashes were known, with {bare} no attributes, {remembered} became known (seed {seed})\n",
                 place.display(),
                 begun.elapsed().as_secs_f64()
             )
@@ -251,7 +269,16 @@ fn no_trick_makes_it_stale() {
         ));
         // Who remembers nothing is never wrong.
         assert!(hits > rounds * 20 && remembered > rounds / 2, "{hits} {remembered}");
+        // In memory they are not known to change the change time.
+        let expected = if shows_attribute_changes(directory.path()) { rounds * 10..hits } else { 0..1 };
+        assert!(expected.contains(&bare), "{bare}");
     }
+}
+
+fn shows_attribute_changes(directory: &Path) -> bool {
+    let path = directory.join("probe");
+    std::fs::write(&path, "").unwrap();
+    watch::shows_attribute_changes(&std::fs::File::open(path).unwrap())
 }
 
 /// The tricks are good: they deceive who believes less than the whole status.
@@ -278,6 +305,29 @@ fn the_credulous_are_deceived() {
         let outcome = campaign(directory.path(), &memory, 500, seed());
         assert!(outcome.is_err(), "who believes {what} was not deceived");
     }
+}
+
+/// An attribute changes nothing of a status but the change time.
+#[test]
+fn an_attribute_shows_in_the_change_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, real) = (directory.path().join("context"), Real::new(directory.path()));
+    std::fs::create_dir(&context).unwrap();
+    let path = context.join("f");
+    std::fs::write(&path, "f").unwrap();
+    let believes: Belief = |stat| FileStat { ctime: Timestamp::FIXED, ..*stat };
+    let credulous = Arc::new(Credulous { believes, known: Mutex::default() });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let both = || [stale(&context, &real), stale(&context, &credulous)];
+    assert_eq!(both(), [Vec::<String>::new(), Vec::new()]);
+    rustix::fs::setxattr(&path, "user.note", b"one", rustix::fs::XattrFlags::empty()).unwrap();
+    let is_told = shows_attribute_changes(directory.path());
+    let deceived = if is_told { vec!["/f".to_owned()] } else { Vec::new() };
+    assert_eq!(both(), [Vec::new(), deceived]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(stale(&context, &real), Vec::<String>::new());
+    rustix::fs::removexattr(&path, "user.note").unwrap();
+    assert_eq!(stale(&context, &real), Vec::<String>::new());
 }
 
 /// A store to a page that is dirty already changes no time. So it must matter that there is somebody who could make one.

@@ -38,6 +38,7 @@ fn record(dockerfile: &str, steps: &[Step]) -> BuildRecord {
             name: instruction.clone(),
             stage: stage_of(step.line),
             step: Some(vertex + 1),
+            platform: String::new(),
             instruction,
             line: Some(step.line),
             inputs: step.inputs.clone(),
@@ -75,6 +76,7 @@ fn record(dockerfile: &str, steps: &[Step]) -> BuildRecord {
         steps: steps.collect(),
         critical_path: Vec::new(),
         arguments: arguments(&parsed, dockerfile.as_bytes()),
+        index: crate::record::StepIndex::default(),
     }
 }
 
@@ -95,7 +97,7 @@ fn arg(name: &str) -> Cause {
 fn files(taken: &str, paths: &[&str], how: &FileDifference, only_modes: bool) -> Cause {
     let first: Vec<FileChange> =
         paths.iter().map(|path| FileChange { path: (*path).to_owned(), how: how.clone() }).collect();
-    let changes = FileChanges { total: 9, changed: first.len(), first, ignore_file: None, only_modes };
+    let changes = FileChanges { total: 9, changed: first.len(), removed: 0, first, ignore_file: None, only_modes };
     Cause::Files { taken: taken.to_owned(), changes }
 }
 

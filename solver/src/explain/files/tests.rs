@@ -86,7 +86,7 @@ fn changes_in_words() {
         ),
         (
             vec![directory("d"), file("d/c", 3), link("l", "x")],
-            "3 of 3 files changed: d/a (gone), d/b (gone), d/c (new)",
+            "3 of 4 files changed: d/c (new), d/a (gone), d/b (gone)",
         ),
     ] {
         let shown = FileChanges::between(&encode(&old), &encode(&new)).unwrap().to_string();

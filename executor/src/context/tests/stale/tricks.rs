@@ -22,6 +22,8 @@ use rustix::fs::FallocateFlags;
 use rustix::fs::RenameFlags;
 use rustix::fs::Timespec;
 use rustix::fs::Timestamps;
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use crate::sandbox::sys::Mapped;
 
@@ -38,7 +40,7 @@ const PAST: i64 = 1_000_000_000;
 
 type Trick = fn(&mut World) -> io::Result<()>;
 
-const TRICKS: [(&str, Trick); 26] = [
+const TRICKS: [(&str, Trick); 31] = [
     ("other bytes", World::other_bytes),
     ("another byte", World::another_byte),
     ("a file renamed over", World::rename_over),
@@ -62,6 +64,11 @@ const TRICKS: [(&str, Trick); 26] = [
     ("a file in the place of a link", World::file_for_link),
     ("a directory in the place of a file", World::directory_for_file),
     ("another mode", World::other_mode),
+    ("an attribute", World::attribute),
+    ("an attribute that nobody sees", World::hidden_attribute),
+    ("an attribute less", World::no_attribute),
+    ("an attribute exchanged with another file's", World::exchange_attributes),
+    ("a new file with an attribute", World::new_with_attribute),
     ("copied over by the kernel", World::copied_over),
     ("a store through a mapping", World::mapped),
     ("a store through a mapping that stays", World::held),
@@ -358,6 +365,50 @@ impl World {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))
     }
 
+    /// Its time is set back as always; nothing else of the file changes.
+    fn attribute(&mut self) -> io::Result<()> {
+        let (path, value) = (self.file(), self.bytes(4));
+        set_attribute(&path, "user.note", &value)?;
+        set_back(&path)
+    }
+
+    fn hidden_attribute(&mut self) -> io::Result<()> {
+        let (path, value) = (self.file(), self.bytes(4));
+        set_attribute(&path, "user.overlay.note", &value)?;
+        set_back(&path)
+    }
+
+    fn no_attribute(&mut self) -> io::Result<()> {
+        for _ in 0..20 {
+            let path = self.file();
+            match rustix::fs::removexattr(&path, "user.note") {
+                Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                other => {
+                    other?;
+                    return set_back(&path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One has it, then the other under its name.
+    fn exchange_attributes(&mut self) -> io::Result<()> {
+        let (one, other, value) = (self.file(), self.file(), self.bytes(4));
+        self.renew(&one)?;
+        set_attribute(&one, "user.note", &value)?;
+        set_back(&one)?;
+        exchange(&one, &other)
+    }
+
+    fn new_with_attribute(&mut self) -> io::Result<()> {
+        let (path, new, value) = (self.file(), self.root.join("new"), self.bytes(4));
+        fs::copy(&path, &new)?;
+        set_attribute(&new, "user.note", &value)?;
+        set_back(&new)?;
+        fs::rename(new, path)
+    }
+
     fn copied_over(&mut self) -> io::Result<()> {
         let (from, to) = (self.file(), self.file());
         if fs::metadata(&from)?.ino() == fs::metadata(&to)?.ino() {
@@ -394,6 +445,14 @@ pub(super) fn overwrite_big(root: &Path, byte: u8) {
     let path = root.join(BIG);
     File::options().write(true).open(&path).unwrap().write_all_at(&vec![byte; BIG_SIZE], 0).unwrap();
     set_back(&path).unwrap();
+}
+
+/// Where files have no such attributes (in memory before Linux 6.6), there is nobody to be deceived.
+fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+    match rustix::fs::setxattr(path, name, value, XattrFlags::empty()) {
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
