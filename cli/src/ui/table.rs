@@ -33,13 +33,10 @@ pub(crate) fn columns(rows: &[Vec<String>], blanks: usize) -> String {
     out
 }
 
-/// So wide are tables that no terminal shows.
-const NO_TERMINAL: usize = 120;
-
-/// How many characters a line of standard output has place for.
-pub(crate) fn width() -> usize {
+/// How many characters a line of standard output has place for: `no_terminal` if it is none.
+pub(crate) fn width(no_terminal: usize) -> usize {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok().filter(|size| size.ws_col > 0);
-    size.map_or(NO_TERMINAL, |size| usize::from(size.ws_col))
+    size.map_or(no_terminal, |size| usize::from(size.ws_col))
 }
 
 /// Cuts cells until no line is longer than `width`. `flexible` are the columns that may become shorter, each with how narrow it may

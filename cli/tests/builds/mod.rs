@@ -5,6 +5,7 @@ mod stories;
 
 use std::path::Path;
 use std::process::Command;
+use std::process::Stdio;
 
 use tempfile::TempDir;
 
@@ -158,7 +159,7 @@ fn a_build_is_shown_whole() {
             "work:2 RUN head -c",
         ],
     );
-    let line = shown.lines().find(|line| line.contains("work:2  RUN")).unwrap();
+    let line = shown.lines().find(|line| line.starts_with("2  work:2 ")).unwrap();
     assert!(line.ends_with(" 5B"), "the log of {line}");
     let json: serde_json::Value =
         serde_json::from_str(&scene.says(&["builds", "show", &id, "--format", "json"])).unwrap();
@@ -242,4 +243,53 @@ fn builds_travel_as_files() {
     }
     holds(&scene.bld(&["builds", "export", "-o", "x.zip"]).stderr, &["neither a .tar nor a .json file"]);
     holds(&scene.bld(&["builds", "rm", &tar]).stderr, &["is a file, and no build of the store"]);
+}
+
+/// What a signal stopped is called so, and a build that was killed is not the last one.
+#[test]
+fn builds_that_did_not_end_are_told_apart() {
+    let scene = Scene::new("FROM busybox:1\nARG A=true\nRUN $A\nRUN true\n");
+    let whole = scene.build(&[]);
+    let stop = |signal: rustix::process::Signal, value: &str| {
+        let mut command = scene.command(&["build", "-q", "--build-arg", value, "."]);
+        let mut build = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let id = rustix::process::Pid::from_child(&build);
+        let is_recorded = || scene.says(&["builds", "-n1"]).contains("unfinished");
+        assert!(support::host::eventually(std::time::Duration::from_secs(20), is_recorded));
+        rustix::process::kill_process(id, signal).unwrap();
+        build.wait().unwrap();
+        scene.last()
+    };
+    let interrupted = stop(rustix::process::Signal::INT, "A=sleep 1000");
+    holds(&scene.says(&["builds", "-n1"]), &["canceled", "0 ran, 0 cached, 1 interrupted, 1 not reached"]);
+    holds(&scene.says(&["why"]), &["(interrupted)", "it was interrupted\n", "1 step was not reached\n"]);
+    holds(&scene.says(&["why", "2"]), &["Outcome:     interrupted after "]);
+    let killed = stop(rustix::process::Signal::KILL, "A=sleep 1001");
+    let note = format!("note: the newer build {} is unfinished: it runs, or was killed\n", &killed[killed.len() - 8..]);
+    for arguments in [&["why", "--format", "{{.build}}"][..], &["builds", "show", "last", "--format", "{{.id}}"]] {
+        let run = scene.bld(arguments).succeeded();
+        assert_eq!((run.stdout.trim(), run.stderr.as_str()), (interrupted.as_str(), note.as_str()));
+    }
+    assert_eq!(scene.says(&["why", "-2", "--format", "{{.build}}"]).trim(), whole);
+    assert_eq!(scene.says(&["why", &killed, "--format", "{{.build}}"]).trim(), killed);
+}
+
+#[test]
+fn outside_of_projects_the_newest_builds_are_listed() {
+    let scene = Scene::new("FROM busybox:1\nRUN true\n");
+    for _ in 0..22 {
+        scene.bld(&["build", "-q", "."]).succeeded();
+    }
+    let elsewhere = TempDir::new().unwrap();
+    let lines = |arguments: &[&str]| {
+        let run = support::run(scene.command(arguments).current_dir(elsewhere.path()));
+        let run = run.succeeded();
+        (run.stdout.lines().count(), run.stderr.clone())
+    };
+    let note = "note: these are the newest 20 of 22 builds: --all lists them, -n N the newest N\n";
+    assert_eq!(lines(&["builds"]), (1 + 20, note.to_owned()));
+    assert_eq!(lines(&["builds", "--all"]), (1 + 22, String::new()));
+    assert_eq!(lines(&["builds", "-n", "21"]), (1 + 21, String::new()));
+    assert_eq!(lines(&["builds", "-q"]), (22, String::new()));
+    assert_eq!(scene.says(&["builds"]).lines().count(), 1 + 22);
 }

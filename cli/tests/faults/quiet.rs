@@ -92,6 +92,18 @@ fn a_plan_does_nothing() {
     assert!(built.stderr.contains("MISS COPY a: 1 of 1 file changed: a (content)\n"), "{}", built.failure());
 }
 
+/// The build after it need not hash the context again.
+#[test]
+fn a_plan_remembers_what_it_read() {
+    let scene = Scene::new(DOCKERFILE);
+    // What changed just now is not remembered.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let remembered = || fs::read_dir(scene.store.root().join("stat")).unwrap().count();
+    assert_eq!(remembered(), 0);
+    assert_eq!(scene.bld(&["plan"]).code, Some(10));
+    assert_eq!(remembered(), 1);
+}
+
 #[test]
 fn quiet_builds_explain_nothing() {
     let scene = Scene::new(DOCKERFILE);

@@ -340,7 +340,8 @@ fn builds_that_fail_or_are_stopped_leave_a_record() {
     let mut child = command.spawn().unwrap();
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.contains(" begun") {
+    // What the step prints, not the instruction.
+    while !line.trim_end().ends_with(" begun") {
         line.clear();
         assert!(std::io::BufRead::read_line(&mut stderr, &mut line).unwrap() > 0);
     }

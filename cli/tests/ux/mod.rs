@@ -185,10 +185,10 @@ fn outputs_that_cannot_be_written_stop_the_build_at_once() {
 fn mistakes_of_flags_are_not_blamed_on_the_file() {
     let (store, work) = scene("FROM scratch AS one\nCOPY Dockerfile /\nFROM one AS two\nLABEL a=b\n");
     let build = |flags: &[&str]| bld(&store, work.path(), &[&["build"], flags, &["."]].concat());
-    for flag in ["--target", "--no-cache-filter"] {
+    for (flag, code) in [("--target", 1), ("--no-cache-filter", 2)] {
         let run = build(&[flag, "nope"]);
         let text = format!("error: `{flag} nope`: there is no such stage");
-        says(&run, 1, &[&text, "the stages are `one`, `two`"]);
+        says(&run, code, &[&text, "the stages are `one`, `two`"]);
         assert!(!run.stderr.contains("-----") && !run.stderr.contains("mistake"), "{}", run.failure());
     }
     build(&["--no-cache-filter", "one,1", "-q"]).succeeded();

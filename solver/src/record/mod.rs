@@ -310,12 +310,13 @@ impl BuildRecord {
         (count(|outcome| outcome == Outcome::Ran), count(|outcome| outcome == Outcome::Cached))
     }
 
-    /// How many steps came to what end: `2 ran, 5 cached, 1 failed`.
+    /// How many steps came to what end: `2 ran, 5 cached, 1 failed, 3 not reached`.
     pub fn tally(&self) -> String {
         let (ran, cached) = self.counts();
         let mut text = format!("{ran} ran, {cached} cached");
         let stopped = if self.status == Status::Canceled { "interrupted" } else { "stopped" };
-        for (wanted, word) in [(Outcome::Failed, "failed"), (Outcome::Canceled, stopped)] {
+        let others = [(Outcome::Failed, "failed"), (Outcome::Canceled, stopped), (Outcome::NotReached, "not reached")];
+        for (wanted, word) in others {
             let count = self.steps.iter().filter(|step| step.counts && step.outcome == wanted).count();
             if count > 0 {
                 text.push_str(&format!(", {count} {word}"));
@@ -338,8 +339,10 @@ impl BuildRecord {
 
     /// How people name a step in this build: by its number where a stage was built for several platforms.
     pub fn address(&self, step: &StepRecord) -> String {
+        // What merges the layer of a COPY --link is the same step, and not shown.
         let is_double = |other: &StepRecord| {
-            other.vertex != step.vertex && other.step == step.step && other.stage == step.stage && step.step.is_some()
+            (other.vertex != step.vertex && other.step == step.step && other.stage == step.stage && step.step.is_some())
+                && (other.number.is_some() || other.name != step.name)
         };
         match step.number {
             Some(number) if self.steps.iter().any(is_double) => format!("#{number}"),

@@ -123,9 +123,10 @@ fn run_for(session: &Session, request: &BuildRequest, purpose: Purpose) -> Resul
     let store = session.open_store()?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
+        let stopped = stopped();
         let result = tokio::select! {
             result = build(session, request, purpose, helper, &store) => result,
-            signal = stopped() => Err(CommandError::signal(signal)),
+            signal = stopped => Err(CommandError::signal(signal)),
         };
         request.records.end_stopped(result, request.quiet).await
     });
@@ -138,9 +139,10 @@ fn run_for(session: &Session, request: &BuildRequest, purpose: Purpose) -> Resul
 pub(super) fn interruptible(work: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let runtime = runtime()?;
     let result = runtime.block_on(async {
+        let stopped = stopped();
         tokio::select! {
             result = work => result,
-            signal = stopped() => Err(CommandError::signal(signal)),
+            signal = stopped => Err(CommandError::signal(signal)),
         }
     });
     runtime.shutdown_timeout(CLEAN_UP);
@@ -161,20 +163,21 @@ fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
         .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))
 }
 
-/// Resolves to the number of the signal that asks bld to stop.
-async fn stopped() -> u8 {
+/// Resolves to the number of the signal that asks bld to stop. From this call on none ends the process by itself.
+fn stopped() -> impl Future<Output = u8> {
     use tokio::signal::unix::SignalKind;
     use tokio::signal::unix::signal;
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-    else {
-        // Without handlers the signals end the process themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => 2,
-        _ = terminate.recv() => 15,
-        _ = hangup.recv() => 1,
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    async {
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
+            // Without handlers the signals end the process themselves.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+            _ = hangup.recv() => 1,
+        }
     }
 }
 

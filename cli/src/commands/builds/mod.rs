@@ -141,7 +141,7 @@ fn row(args: &BuildsListArgs, id: String, build: &Build, record: &BuildRecord) -
         cut(&one_line(project)),
         ran.to_string(),
         status(record.status).to_owned(),
-        record.tally(),
+        if record.status == Status::Unfinished { "-".to_owned() } else { record.tally() },
         record.target.as_deref().map_or_else(|| "-".to_owned(), one_line),
     ];
     Value::Struct(HEADINGS.iter().zip(values).map(|((field, _), value)| Field::new(field, value)).collect())

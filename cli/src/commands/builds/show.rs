@@ -24,6 +24,9 @@ use crate::ui::human_time;
 use crate::ui::one_line;
 use crate::ui::table;
 
+/// How long a line is where no terminal says it.
+const WIDTH: usize = 150;
+
 /// How much of an instruction and of a cause is shown.
 const SHOWN: usize = 50;
 
@@ -44,7 +47,7 @@ fn text(recorded: &Recorded, no_trunc: bool) -> Result<String, CommandError> {
     let mut rows = steps(recorded, &cut)?;
     if !no_trunc {
         let instruction = if record.platforms.len() > 1 { 3 } else { 2 };
-        table::fit(&mut rows, 2, table::width(), &[(instruction, 24), (instruction + 1, 24)]);
+        table::fit(&mut rows, 2, table::width(WIDTH), &[(instruction, 24), (instruction + 1, 24)]);
     }
     out.push_str(&table::columns(&rows, 2));
     let path = if record.critical_path.is_empty() {

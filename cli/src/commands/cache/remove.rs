@@ -49,11 +49,10 @@ pub(super) fn run(store: &Store, args: &CacheRemoveArgs) -> Result<(), CommandEr
         .filter(|place| !place.is_empty())
         .collect();
     if !again.is_empty() {
-        let (them, make) = if again.len() == 1 { ("it", "makes") } else { ("them", "make") };
-        let they = if again.len() == 1 { "it" } else { "they" };
+        let (those, make) = if again.len() == 1 { ("it", "it makes") } else { ("them", "they make") };
         let again: Vec<String> = again.into_iter().map(one_line).collect();
         write_line(&format!(
-            "note: the next build makes {} again; steps after {them} stay cached if {they} {make} the same files",
+            "note: the next build makes {} again; steps after {those} stay cached if {make} the same files",
             again.join(", ")
         ));
     }

@@ -54,7 +54,7 @@ pub(in crate::commands) fn run(session: &Session, args: &CpArgs) -> Result<(), C
 pub(in crate::commands) fn copy_error(error: &CopyOutError) -> CommandError {
     let hint = match error {
         CopyOutError::NoDirectory { path } => Some(format!("`mkdir -p {}` makes it", path.display())),
-        CopyOutError::NotFound { .. } => Some("`bld exec STEP -- ls` looks around, if the image has an ls".to_owned()),
+        CopyOutError::NotFound { .. } => Some("`bld exec STEP ls` looks around, if the image has an ls".to_owned()),
         _ => None,
     };
     CommandError::from_error(error).maybe_hint(hint)

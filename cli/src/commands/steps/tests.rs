@@ -96,9 +96,13 @@ fn addresses_say_what_progress_says_and_are_understood() {
     let mut several = record("1-a", &[("build", Some(2), Some(1), "ran"), ("1", Some(3), Some(11), "ran")]);
     several.steps[0].name = "[build 2/2] RUN make".to_owned();
     several.steps[1].name = "[linux/amd64 stage-1 3/4] RUN [1/2] x".to_owned();
-    let mut one = record("1-a", &[("0", Some(2), Some(5), "ran"), ("0", Some(3), Some(6), "ran")]);
+    let mut one =
+        record("1-a", &[("0", Some(2), Some(5), "ran"), ("0", Some(3), Some(6), "ran"), ("0", Some(3), None, "ran")]);
     one.steps[0].name = "[linux/amd64 2/3] RUN a".to_owned();
-    one.steps[1].name = "[3/3] RUN b".to_owned();
+    one.steps[1].name = "[3/3] COPY --link b /".to_owned();
+    // It puts the layer of the step above on what is below.
+    one.steps[2].name = "[3/3] COPY --link b /".to_owned();
+    one.steps[2].inputs = vec![0, 1];
     for (record, texts, vertex) in [
         (&several, &["build:2", "#1", "[build 2/2]"][..], 0),
         (&several, &["stage-1:3", "1:3", "#11", "11", "stage-1", "[linux/amd64 stage-1 3/4]"], 1),

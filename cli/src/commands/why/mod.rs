@@ -25,6 +25,9 @@ use crate::ui::human_time;
 use crate::ui::one_line;
 use crate::ui::table;
 
+/// How long a line is where no terminal says it.
+const WIDTH: usize = 120;
+
 /// How much of an instruction is shown in a list.
 const SHOWN: usize = 40;
 
@@ -186,7 +189,7 @@ fn rows(record: &BuildRecord, steps: &[&StepRecord], no_trunc: bool) -> String {
     }
     if !no_trunc {
         let why = rows.first().map_or(0, Vec::len).saturating_sub(1);
-        table::fit(&mut rows, 2, table::width(), &[(why.saturating_sub(1), 16), (why, 24)]);
+        table::fit(&mut rows, 2, table::width(WIDTH), &[(why.saturating_sub(1), 16), (why, 24)]);
     }
     table::columns(&rows, 2)
 }

@@ -143,10 +143,11 @@ fn layer(step: &StepRecord) -> Option<String> {
         return Some("empty".to_owned());
     }
     let bytes = human_size(step.layer_bytes?);
-    Some(
-        step.layer_entries
-            .map_or_else(|| bytes.clone(), |count| format!("{bytes} in {count} files, directories and links")),
-    )
+    Some(match step.layer_entries {
+        None => bytes,
+        Some(1) => format!("{bytes} in 1 file, directory or link"),
+        Some(count) => format!("{bytes} in {count} files, directories and links"),
+    })
 }
 
 fn output(recorded: &Recorded, step: &StepRecord) -> Result<String, CommandError> {

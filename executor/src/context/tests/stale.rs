@@ -330,6 +330,22 @@ fn an_attribute_shows_in_the_change_time() {
     assert_eq!(stale(&context, &real), Vec::<String>::new());
 }
 
+/// What is remembered of `.` must not be of some other directory that was called so.
+#[test]
+fn a_context_is_known_by_its_real_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, link, real) =
+        (directory.path().join("context"), directory.path().join("link"), Real::new(directory.path()));
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("f"), "f").unwrap();
+    std::os::unix::fs::symlink("context", &link).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    for (path, hits) in [(context.clone(), 0), (link, 1), (context.join("../context/."), 2)] {
+        assert_eq!(stale(&path, &real), Vec::<String>::new());
+        assert_eq!(real.hits.load(Ordering::Relaxed), hits, "{}", path.display());
+    }
+}
+
 /// A store to a page that is dirty already changes no time. So it must matter that there is somebody who could make one.
 #[test]
 fn a_file_mapped_for_writing_is_not_believed() {
