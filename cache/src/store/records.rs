@@ -208,6 +208,22 @@ impl<'a> Records<'a> {
         })
     }
 
+    /// The state that a key stands for, and who made it; whether its layers can be used is another question.
+    pub fn made(self, key: CacheKey) -> Result<Option<(StateId, Option<Origin>)>, StoreError> {
+        self.store.database().read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT state, origin FROM keys JOIN results ON results.id = keys.result WHERE key = ?1",
+                )?
+                .query_row([key.as_bytes()], |row| {
+                    let origin: Option<Vec<u8>> = row.get(1).unwrap_or_default();
+                    let origin = origin.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                    Ok((StateId::from_stored(fixed(row, 0)?), origin))
+                })
+                .optional()
+        })
+    }
+
     /// Whether anything is known that this operation made, on whatever it was done.
     pub fn knows_operation(self, operation: &[u8; 32]) -> Result<bool, StoreError> {
         self.store.database().read(|connection| {

@@ -58,6 +58,10 @@ impl Exported {
     pub(super) fn open(path: &Path) -> Result<Exported, CommandError> {
         let failed =
             |reason: &dyn std::fmt::Display| CommandError::failed(format!("cannot read {}: {reason}", path.display()));
+        // To open a pipe would wait for somebody to write.
+        if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
+            return Err(failed(&"it is not a regular file"));
+        }
         let file = File::open(path).map_err(|error| failed(&error))?;
         let mut first = [0];
         let read = (&file).read(&mut first).and_then(|_| (&file).rewind());

@@ -46,6 +46,19 @@ pub(super) fn differences(was: &StepFacts, is: &StepFacts) -> Vec<Cause> {
     found
 }
 
+/// In about how many ways a step differs from what it was by itself: it is asked for many more steps than [`differences`].
+pub(super) fn distance(was: &StepFacts, is: &StepFacts) -> usize {
+    let flags = [
+        was.platform != is.platform,
+        was.parts != is.parts,
+        args(was) != args(is),
+        was.remote != is.remote,
+        retaken(was, is).is_some(),
+    ];
+    let variables = if env(was) == env(is) && was.variables == is.variables { 0 } else { variables(was, is).len() };
+    flags.into_iter().filter(|flag| *flag).count() + variables
+}
+
 /// What is taken from contexts and changed.
 pub(super) fn retaken<'a>(was: &'a StepFacts, is: &'a StepFacts) -> Option<Retaken<'a>> {
     let pairs = was.taken.iter().zip(&is.taken).map(|(was, is)| Retaken { was, is });

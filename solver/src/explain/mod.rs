@@ -159,12 +159,12 @@ impl<A: Archive> Explainer<A> {
         if was.definition == is.definition {
             return 0;
         }
-        let definition = |facts: &BuildFacts, vertex: u32| facts.step(vertex).map(|step| step.definition.clone());
-        let pairs = was.inputs.iter().zip(&is.inputs);
-        let inputs = pairs.filter(|(was, is)| definition(facts, **was) != definition(&self.facts, **is)).count();
-        let taken = usize::from(compare::retaken(was, is).is_some());
+        let mut inputs = was.inputs.iter().zip(&is.inputs).filter_map(|(was, is)| {
+            let (was, is) = (facts.step(*was)?, self.facts.step(*is)?);
+            (was.definition != is.definition).then_some(())
+        });
         // A difference of its own counts for more than one that comes from above.
-        2 * (compare::differences(was, is).len() + taken) + inputs.min(1)
+        2 * compare::distance(was, is) + usize::from(inputs.next().is_some())
     }
 
     /// Whether any step of a stage was one of an earlier build.

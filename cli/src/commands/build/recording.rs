@@ -437,13 +437,13 @@ fn mask(step: &mut StepFacts, secrets: &Secrets) {
 
 /// Whether a step that ran made the files that it made under an earlier key.
 fn is_as_before(store: &Store, key: CacheKey, earlier: &dyn Fn() -> Option<String>) -> bool {
-    let found = |key: CacheKey| store.records().get(key).ok().flatten();
-    let Some(now) = found(key).filter(|now| now.origin.as_ref().is_some_and(|origin| origin.same_result)) else {
-        return false;
-    };
+    // Most steps that run were never made before: the store need not be asked.
     let mut bytes = [0; 32];
     let Some(()) = earlier().and_then(|text| hex::decode_to_slice(text, &mut bytes).ok()) else { return false };
-    found(CacheKey::from_stored(bytes)).is_some_and(|before| before.state.id == now.state.id)
+    let found = |key: CacheKey| store.records().made(key).ok().flatten();
+    let made_again = found(key).filter(|(_, origin)| origin.as_ref().is_some_and(|origin| origin.same_result));
+    let before = || found(CacheKey::from_stored(bytes));
+    made_again.is_some_and(|(now, _)| before().is_some_and(|(before, _)| before == now))
 }
 
 /// Of the steps whose files were known, leaves those that made again what they made before, and so let a step made of them be found.
