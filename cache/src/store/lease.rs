@@ -4,9 +4,9 @@
 //! Appending takes `locks/gc` shared, removal takes it exclusive: whoever finds an object after having leased it, keeps it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::io::Read as _;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
@@ -111,7 +111,10 @@ impl Store {
                 continue;
             }
             live += 1;
-            items.extend(fs::read_to_string(&path).context("read", &path)?.lines().filter_map(Item::parse));
+            // Not by its path: its holder may be done with it by now.
+            let mut text = String::new();
+            (&file).read_to_string(&mut text).context("read", &path)?;
+            items.extend(text.lines().filter_map(Item::parse));
         }
         Ok((items, live))
     }
